@@ -1,0 +1,51 @@
+# Two commands do everything: `make demo` and `make test`. Each makes its own environment on first use.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null \
+	  || grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+# The stamps hold the lock that was installed: a changed lock installs again, an unchanged one costs nothing.
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(BIN)/python
+	@echo "installing what the demo needs into $(VENV) ..."
+	@$(PIP) --require-hashes -r requirements/demo.txt
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
+	@echo "installing what tests and deployments need into $(VENV) (about 1.2 GB) ..."
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: $(VENV)/.dev  ## everything that tests and deployments need
+
+demo: $(VENV)/.demo  ## three weeks of an arcade, replayed through the three jobs
+	@$(BIN)/arcade-jobs local demo
+
+check: $(VENV)/.dev  ## format, lint, types, imports
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --config pyproject.toml
+
+test: check  ## check, then the whole test suite
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+
+lock: $(VENV)/.dev  ## compile requirements/*.in into hashed locks, without index addresses
+	@cd requirements && for part in "demo" "functions -c demo.txt" "dev -c demo.txt" "emulator"; do set -- $$part; name=$$1; shift; \
+	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    $$name.in "$$@" --output-file $$name.txt || exit 1; done
+
+clean:  ## remove what was built and the local data; not the environment
+	rm -rf .local build cdk.out .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The cloud, the laptop cloud and the command."""

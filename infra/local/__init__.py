@@ -1,0 +1,1 @@
+"""The laptop: PostgreSQL, sample plays, the replay."""

@@ -1,0 +1,111 @@
+"""Periods: the half-open intervals in which players compete (DESIGN section 2, Time).
+
+A period lies between two local midnights of one zone. All instants here are aware datetimes in UTC, all dates are
+local dates of that zone.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+ALLTIME_DATE = date(1970, 1, 1)
+ONE_DAY = timedelta(days=1)
+ONE_WEEK = timedelta(days=7)
+
+
+class UnknownZoneError(ValueError):
+    """The name is not an IANA time zone."""
+
+
+class PeriodType(StrEnum):
+    """How long a competition lasts. The values are those of the `period_type` columns."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    ALLTIME = "alltime"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """One competition period: its type, and the local date that keys it.
+
+    Attributes:
+        type: daily, weekly or alltime.
+        date: the day itself, the Monday of the week, or 1970-01-01 for alltime.
+    """
+
+    type: PeriodType
+    date: date
+
+    def starts_at(self, zone: ZoneInfo) -> datetime:
+        """The first instant of the period, in UTC. That of alltime is before every play there is."""
+        return local_midnight(self.date, zone)
+
+    def ends_at(self, zone: ZoneInfo) -> datetime | None:
+        """The first instant after the period, in UTC; None for alltime, which has no end."""
+        match self.type:
+            case PeriodType.DAILY:
+                return local_midnight(self.date + ONE_DAY, zone)
+            case PeriodType.WEEKLY:
+                return local_midnight(self.date + ONE_WEEK, zone)
+            case PeriodType.ALLTIME:
+                return None
+
+
+def load_zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name such as `Europe/London`.
+
+    Raises:
+        UnknownZoneError: no such zone. The message holds the name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not found, not a relative path, a directory of zones
+        raise UnknownZoneError(f"{name!r} is not an IANA time zone such as UTC or Europe/London") from None
+
+
+def local_midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The instant at which a local date begins, in UTC.
+
+    Where clocks jump at midnight and 00:00 does not exist, that is the instant of the jump; where 00:00 comes twice, it
+    is the first. Both are what `fold=0` means (PEP 495): a wall time in a gap is read with the offset before the jump.
+    """
+    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
+
+
+def local_day(at: datetime, zone: ZoneInfo) -> date:
+    """The local date whose day contains the instant: `local_midnight(d) <= at < local_midnight(d + 1)`.
+
+    It is the wall clock's date but for one case: clocks set back across midnight show the old date once more, and the
+    new day, which has begun, goes on.
+    """
+    day = at.astimezone(zone).date()
+    return day + ONE_DAY if local_midnight(day + ONE_DAY, zone) <= at else day
+
+
+def current_period(period_type: PeriodType, at: datetime, zone: ZoneInfo) -> Period:
+    """The period of this type that contains the instant."""
+    match period_type:
+        case PeriodType.DAILY:
+            return Period(type=period_type, date=local_day(at, zone))
+        case PeriodType.WEEKLY:
+            day = local_day(at, zone)
+            return Period(type=period_type, date=day - timedelta(days=day.weekday()))
+        case PeriodType.ALLTIME:
+            return Period(type=period_type, date=ALLTIME_DATE)
+
+
+def has_ended(period: Period, at: datetime, zone: ZoneInfo) -> bool:
+    """Whether the period's last instant lies before `at`: the end belongs to the next period."""
+    ends_at = period.ends_at(zone)
+    return ends_at is not None and ends_at <= at
+
+
+def is_late(period: Period, at: datetime, zone: ZoneInfo) -> bool:
+    """Whether a settlement at this time comes after a slot that should have made it.
+
+    The daily slot that opens a local day settles what ended with the day before; what ended earlier was missed.
+    """
+    ends_at = period.ends_at(zone)
+    return ends_at is not None and ends_at < local_midnight(local_day(at, zone), zone)

@@ -1,0 +1,70 @@
+"""What passes between the runner and a job: the run that is asked for, and the outcome of the work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from shared.domain.tick import Tick
+
+# A job starts nothing new when less than this is left of its invocation: enough for the statement under way to
+# finish, the result to be read and the run to be recorded.
+STOP_BEFORE_LIMIT = timedelta(seconds=15)
+
+
+class RunStatus(StrEnum):
+    """How a run stands (DESIGN section 3, Result). `ABANDONED` is derived when read, never stored."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One attempt at a run, as a job sees it.
+
+    Attributes:
+        id: `<job>:<slot>` or `<job>:<request id>`; the pools that it settles carry it.
+        tick: when, by whom, and whether it is a dry run.
+        time_left: what is left of the invocation, now.
+    """
+
+    id: str
+    tick: Tick
+    time_left: Callable[[], timedelta]
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether the job is to leave the rest to the next attempt."""
+        return self.time_left() < STOP_BEFORE_LIMIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a job did.
+
+    Attributes:
+        result: JSON-ready, in the job's shape of DESIGN section 3; its lists are complete.
+        items_processed: pools settled, boards ranked, rows removed: the metric `ItemsProcessed`.
+        items_failed: how many pools, boards or steps failed: the metric `ItemsFailed`.
+        is_complete: False when the run stopped for lack of time.
+        metrics: further counts to be published, by metric name.
+    """
+
+    result: dict[str, Any]
+    items_processed: int
+    items_failed: int
+    is_complete: bool = True
+    metrics: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def status(self) -> RunStatus:
+        """Out of time comes first: whatever failed is tried again together with the rest."""
+        if not self.is_complete:
+            return RunStatus.INCOMPLETE
+        return RunStatus.PARTIAL if self.items_failed else RunStatus.SUCCEEDED

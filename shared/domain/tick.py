@@ -1,0 +1,140 @@
+"""The tick that starts a run: an event, checked in every part before anything is touched (DESIGN section 3, Event)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+SCHEDULED_EVENT = "Scheduled Event"  # the detail-type of EventBridge; our Scheduler input carries it too
+MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run")
+MAX_AHEAD = timedelta(minutes=5)  # a scheduled time further ahead of the wall clock is refused: its scores are to come
+MAX_TEXT = 500  # characters of actor and reason
+EXAMPLE_TIME = "2026-01-12T00:00:00Z"
+
+
+class BadEventError(ValueError):
+    """The event is malformed. The message names the field and the value; nothing was touched."""
+
+
+class Trigger(StrEnum):
+    """Who asked for the run."""
+
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """One request for a run of a job.
+
+    Attributes:
+        at: the scheduled time, in UTC: the only business clock of a job.
+        trigger: scheduled, or manual (anything that is not a scheduled event).
+        slot: the scheduled time cut to the minute, when the run stands for a slot of the schedule; None otherwise.
+        request_id: the id of the invocation; a retry of the platform has the same.
+        dry_run: report what would happen, change nothing.
+        actor: who triggered it by hand, if they said so.
+        reason: why, if they said so.
+    """
+
+    at: datetime
+    trigger: Trigger
+    slot: datetime | None
+    request_id: str
+    dry_run: bool = False
+    actor: str | None = None
+    reason: str | None = None
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the platform retries and dead-letters this run, and so must be told of every failure."""
+        return self.trigger is Trigger.SCHEDULED
+
+    def run_id(self, job: str) -> str:
+        """The identity of the run: `<job>:<slot>`, such as `prize-pool:2026-01-12T00:00Z`, or `<job>:<request id>`.
+
+        Every delivery and every retry of one slot has the same (DESIGN section 2, Runs).
+        """
+        return f"{job}:{self.slot:%Y-%m-%dT%H:%MZ}" if self.slot else f"{job}:{self.request_id}"
+
+    @classmethod
+    def from_event(cls, event: Any, *, now: datetime, request_id: str) -> "Tick":
+        """Read the tick from an invocation's event.
+
+        Args:
+            event: an EventBridge scheduled event, or a manual one with any of `MANUAL_KEYS`.
+            now: the wall clock, aware.
+            request_id: the id of the invocation.
+
+        Raises:
+            BadEventError: the event is malformed, or its time lies more than five minutes ahead.
+        """
+        if not isinstance(event, Mapping):
+            raise BadEventError(f"event: expected a JSON object, got {_shown(event)}")
+        if event.get("detail-type") == SCHEDULED_EVENT:
+            if "dry_run" in event:
+                raise BadEventError(f"event dry_run: {_shown(event['dry_run'])} does not belong in a scheduled event")
+            if event.get("time") is None:
+                raise BadEventError(f"event time: missing; a scheduled event carries one, such as {EXAMPLE_TIME}")
+            at = _read_time(event["time"], now)
+            return cls(at=at, trigger=Trigger.SCHEDULED, slot=_cut(at), request_id=request_id)
+        for key in event:
+            if key not in MANUAL_KEYS:
+                raise BadEventError(f"event key {_shown(key)}: unknown; expected any of {', '.join(MANUAL_KEYS)}")
+        if event.get("trigger", Trigger.MANUAL) != Trigger.MANUAL:
+            raise BadEventError(f"event trigger: expected 'manual', got {_shown(event['trigger'])}")
+        dry_run = event.get("dry_run", False)
+        if not isinstance(dry_run, bool):
+            raise BadEventError(f"event dry_run: expected true or false, got {_shown(dry_run)}")
+        has_time = "time" in event
+        at = _read_time(event["time"], now) if has_time else now.astimezone(UTC)
+        return cls(
+            at=at,
+            trigger=Trigger.MANUAL,
+            slot=_cut(at) if has_time and not dry_run else None,
+            request_id=request_id,
+            dry_run=dry_run,
+            actor=_read_text(event, "actor"),
+            reason=_read_text(event, "reason"),
+        )
+
+
+def _read_time(value: Any, now: datetime) -> datetime:
+    """An aware RFC 3339 instant, not more than `MAX_AHEAD` after now; in UTC."""
+    if not isinstance(value, str):
+        raise BadEventError(f"event time: expected text such as {EXAMPLE_TIME}, got {_shown(value)}")
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise BadEventError(f"event time: {_shown(value)} is not a time such as {EXAMPLE_TIME}") from None
+    if at.utcoffset() is None:
+        raise BadEventError(f"event time: {_shown(value)} has no zone; write it as in {EXAMPLE_TIME}")
+    try:
+        at = at.astimezone(UTC)
+    except OverflowError:
+        raise BadEventError(f"event time: {_shown(value)} is out of range") from None
+    if at - now > MAX_AHEAD:
+        raise BadEventError(
+            f"event time: {_shown(value)} is in the future; it is now {now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        )
+    return at
+
+
+def _read_text(event: Mapping[str, Any], key: str) -> str | None:
+    value = event.get(key)
+    if value is not None and not isinstance(value, str):
+        raise BadEventError(f"event {key}: expected text, got {_shown(value)}")
+    if value is not None and len(value) > MAX_TEXT:
+        raise BadEventError(f"event {key}: {len(value)} characters are too many; at most {MAX_TEXT}")
+    return value
+
+
+def _cut(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def _shown(value: Any) -> str:
+    """The value as it goes into a message: on one line, escaped, and cut."""
+    text = ascii(value)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - what fits in a line

@@ -1,0 +1,1 @@
+"""Run records and the one way in which every job runs."""
