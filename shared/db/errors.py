@@ -1,0 +1,66 @@
+"""What a database error means: whether to try again, and what to tell.
+
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from ssl import SSLError
+
+from sqlalchemy.exc import DBAPIError
+
+TRANSIENT = frozenset(
+    {
+        *("40001", "40P01"),  # serialization failure, deadlock
+        *("08000", "08001", "08003", "08004", "08006"),  # connection exceptions
+        *("25P03", "57P01", "57P02"),  # the server ended the session
+        *("53300", "57P03"),  # the server is full, or starting
+    }
+)
+UNDEFINED = frozenset({"42703", "42P01"})  # column, table: the schema is behind
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The five characters that PostgreSQL sent with the error; None if it sent none."""
+    return _field(error, "C")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same transaction may succeed when it is tried again.
+
+    True for serialization failures, deadlocks, lost connections and a server that is full, starting or failing over.
+    """
+    return is_connection_lost(error) or sqlstate(error) in TRANSIENT
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether no answer came: the connection broke or could not be made."""
+    if isinstance(error, OSError):  # what pg8000 passes on while it connects
+        return not isinstance(error, SSLError)
+    if not isinstance(error, DBAPIError):
+        return False
+    text = str(error.orig)
+    return (
+        error.connection_invalidated
+        or "network error" in text
+        or text.startswith(("Can't create a connection", "connection is closed"))
+    )
+
+
+def describe(error: BaseException) -> str:
+    """One line for an operator: PostgreSQL's own message, without statement or parameters."""
+    message = _field(error, "M")
+    if message is not None:
+        return _one_line(f"{message} (SQLSTATE {sqlstate(error)})")
+    if isinstance(error, DBAPIError):
+        return _one_line(f"database: {error.orig}")
+    return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _field(error: BaseException, key: str) -> str | None:
+    """A field of the server's error response: https://www.postgresql.org/docs/current/protocol-error-fields.html."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    fields = original.args[0] if original is not None and original.args else None
+    return fields.get(key) if isinstance(fields, dict) else None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,115 @@
+"""Statements that remove unfinished business (DESIGN section 2, Cleaning). Each runs in the caller's transaction."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, exists, func, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from shared.db.tables import game_sessions as s
+from shared.db.tables import leaderboard_entries as e
+
+
+class SessionKey(NamedTuple):
+    """Where a walk over the sessions stands: they are walked by age, then id."""
+
+    created_at: datetime
+    id: UUID
+
+
+class DeletedSessions(NamedTuple):
+    """A batch of sessions that was deleted; the amount in USDC. `last` is None when nothing was left to delete."""
+
+    sessions: int
+    amount_usdc: Decimal
+    last: SessionKey | None
+
+
+FIRST_SESSION = SessionKey(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))  # before every session
+
+_is_expired = and_(s.c.status == "active", s.c.created_at < bindparam("before"))
+_batch = (
+    select(s.c.created_at, s.c.id)
+    .where(_is_expired, tuple_(s.c.created_at, s.c.id) > tuple_(bindparam("after_created_at"), bindparam("after_id")))
+    .order_by(s.c.created_at, s.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("batch")
+)
+_deleted = delete(s).where(s.c.id == _batch.c.id).returning(s.c.amount_paid_usdc).cte("deleted")
+_last = select(_batch).order_by(_batch.c.created_at.desc(), _batch.c.id.desc()).limit(1).subquery("last")
+_DELETE_EXPIRED_SESSIONS = select(
+    select(func.count()).select_from(_deleted).scalar_subquery(),
+    select(func.coalesce(func.sum(_deleted.c.amount_paid_usdc), 0)).scalar_subquery(),
+    _last.c.created_at,
+    _last.c.id,
+)
+
+
+def delete_expired_sessions(
+    connection: Connection, *, before: datetime, after: SessionKey, most: int
+) -> DeletedSessions:
+    """Delete the next unfinished sessions that were created before an instant; leave those that somebody holds.
+
+    Args:
+        connection: in whose transaction.
+        before: sessions created then or later stay.
+        after: the last session of the batch before: the walk never starts again at its dead rows.
+        most: sessions in a batch.
+    """
+    parameters = {"before": before, "after_created_at": after.created_at, "after_id": after.id, "most": most}
+    row = connection.execute(_DELETE_EXPIRED_SESSIONS, parameters).one_or_none()
+    if row is None:
+        return DeletedSessions(0, Decimal(0), None)
+    count, amount, created_at, session_id = row
+    return DeletedSessions(count, amount, SessionKey(created_at, session_id))
+
+
+_COUNT_EXPIRED_SESSIONS = select(func.count(), func.coalesce(func.sum(s.c.amount_paid_usdc), 0)).where(_is_expired)
+
+
+def count_expired_sessions(connection: Connection, *, before: datetime) -> tuple[int, Decimal]:
+    """How many unfinished sessions were created before an instant, and what was paid for them in USDC."""
+    count, amount = connection.execute(_COUNT_EXPIRED_SESSIONS, {"before": before}).one()
+    return count, amount
+
+
+_LAST_ENTRY_ID = select(func.coalesce(func.max(e.c.id), 0))
+
+
+def get_last_entry_id(connection: Connection) -> int:
+    """The highest id of an entry; 0 when there are none."""
+    last_id: int = connection.execute(_LAST_ENTRY_ID).scalar_one()
+    return last_id
+
+
+_in_range = and_(e.c.id > bindparam("after_id"), e.c.id <= bindparam("up_to_id"), e.c.created_at < bindparam("before"))
+_has_session = exists().where(s.c.id == e.c.session_id)
+_ORPHANS = select(e.c.id).where(_in_range, ~_has_session).order_by(e.c.id)
+
+
+def list_orphaned_entries(connection: Connection, *, before: datetime, after_id: int, up_to_id: int) -> list[int]:
+    """The ids of entries in a range whose session does not exist and whose score was reached before an instant."""
+    return list(connection.scalars(_ORPHANS, {"before": before, "after_id": after_id, "up_to_id": up_to_id}))
+
+
+_has_lasting_session = exists().where(s.c.id == e.c.session_id, ~_is_expired)
+_COUNT_ORPHANS_TO_BE = select(func.count()).select_from(e).where(_in_range, ~_has_lasting_session)
+
+
+def count_orphans_to_be(connection: Connection, *, before: datetime, after_id: int, up_to_id: int) -> int:
+    """How many entries in a range would be orphans once the expired sessions are deleted: for a dry run."""
+    parameters = {"before": before, "after_id": after_id, "up_to_id": up_to_id}
+    return connection.execute(_COUNT_ORPHANS_TO_BE, parameters).scalar_one()
+
+
+_ids = func.unnest(bindparam("ids", type_=ARRAY(BigInteger))).table_valued("id")
+_DELETE_ORPHANS = delete(e).where(e.c.id.in_(select(_ids.c.id)), e.c.created_at < bindparam("before"), ~_has_session)
+
+
+def delete_orphaned_entries(connection: Connection, *, ids: Sequence[int], before: datetime) -> int:
+    """Delete the entries that are orphans still; return how many."""
+    return connection.execute(_DELETE_ORPHANS, {"ids": list(ids), "before": before}).rowcount

@@ -1,0 +1,36 @@
+"""JSON logs and EMF metrics (Powertools), under one service name.
+
+https://docs.aws.amazon.com/powertools/python/latest/core/logger/
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from collections.abc import Mapping
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+SERVICE = "arcade-jobs"
+METRICS_NAMESPACE = "ArcadeJobs"
+DIMENSIONS = ("service", "job")  # of every metric; alarms must name exactly these
+
+logger = Logger(service=SERVICE)
+
+
+def publish_metrics(job: str, counts: Mapping[str, int], *, run_id: str) -> None:
+    """Write the counts of one run to standard output, where Lambda turns them into CloudWatch metrics.
+
+    A fresh set for each run: dimensions kept from an earlier one would be lost or shared (Powertools clears them).
+
+    Args:
+        job: the dimension `job`.
+        counts: numbers by metric name; nothing is written for none.
+        run_id: metadata, to find the run from the log line; as a dimension each run would make new metrics.
+    """
+    if not counts:
+        return
+    metrics = EphemeralMetrics(namespace=METRICS_NAMESPACE, service=SERVICE)
+    metrics.add_dimension(name="job", value=job)
+    metrics.add_metadata(key="run_id", value=run_id)
+    for name, count in counts.items():
+        metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
+    metrics.flush_metrics()

@@ -1,0 +1,123 @@
+"""Remove abandoned sessions and orphaned entries (DESIGN section 2, Cleaning)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from shared.db import retention
+from shared.db.errors import describe, is_connection_lost
+from shared.domain.retention import expiry_cutoff
+from shared.domain.run import Outcome, Run
+from shared.observability import logger
+from shared.services.transactions import Transactions
+
+SESSION_BATCH = 5_000  # sessions deleted in one transaction
+ORPHAN_WINDOW = 500_000  # entry ids searched by one statement: one pass over both tables, not a probe for each entry
+ORPHAN_BATCH = 2_000  # entries deleted in one transaction
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What a cleanup has done so far; the amount in USDC."""
+
+    sessions: int = 0
+    amount_usdc: Decimal = Decimal(0)
+    orphans: int = 0
+    orphans_left: int = 0
+    is_complete: bool = True
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaner:
+    """The use case, with what it needs.
+
+    Attributes:
+        transactions: the database.
+        session_expiry: the age at which an unfinished session is abandoned, and an entry without a session an orphan.
+        clock: the wall clock, aware.
+    """
+
+    transactions: Transactions
+    session_expiry: timedelta
+    clock: Callable[[], datetime]
+
+    def __call__(self, run: Run) -> Outcome:
+        """Delete in two steps, each in small transactions; a step that fails does not stop the other.
+
+        1. Sessions that are still `active` after the expiry time.
+        2. Entries as old whose session does not exist, those of step 1 among them.
+        """
+        started_at = self.clock()
+        before = expiry_cutoff(run.tick.at, self.session_expiry)
+        tally = Tally()
+        for step, work in (("expired_sessions", self._delete_sessions), ("orphaned_entries", self._delete_orphans)):
+            try:
+                work(run, before, tally)
+            except Exception as error:
+                if is_connection_lost(error):
+                    raise  # the other step would fare no better
+                logger.exception("cleanup step failed", extra={"step": step})
+                tally.errors.append({"step": step, "error": describe(error)})
+        return self._report(run, before, tally, started_at)
+
+    def _delete_sessions(self, run: Run, before: datetime, tally: Tally) -> None:
+        if run.tick.dry_run:
+            count = partial(retention.count_expired_sessions, before=before)
+            tally.sessions, tally.amount_usdc = self.transactions.run(count, run=run)
+            return
+        last = retention.FIRST_SESSION
+        while True:
+            if run.must_stop:
+                tally.is_complete = False
+                return
+            delete = partial(retention.delete_expired_sessions, before=before, after=last, most=SESSION_BATCH)
+            deleted = self.transactions.run(delete, run=run)
+            if deleted.last is None:
+                return
+            tally.sessions += deleted.sessions
+            tally.amount_usdc += deleted.amount_usdc
+            last = deleted.last
+
+    def _delete_orphans(self, run: Run, before: datetime, tally: Tally) -> None:
+        last_id = self.transactions.run(retention.get_last_entry_id, run=run)
+        for after_id in range(0, last_id, ORPHAN_WINDOW):
+            if run.must_stop:
+                tally.is_complete = False
+                return
+            window = {"before": before, "after_id": after_id, "up_to_id": after_id + ORPHAN_WINDOW}
+            if run.tick.dry_run:
+                tally.orphans += self.transactions.run(partial(retention.count_orphans_to_be, **window), run=run)
+                continue
+            orphans = self.transactions.run(partial(retention.list_orphaned_entries, **window), run=run)
+            for start in range(0, len(orphans), ORPHAN_BATCH):
+                if run.must_stop:
+                    tally.is_complete = False
+                    tally.orphans_left = len(orphans) - start
+                    return
+                batch = orphans[start : start + ORPHAN_BATCH]
+                delete = partial(retention.delete_orphaned_entries, ids=batch, before=before)
+                tally.orphans += self.transactions.run(delete, run=run)
+
+    def _report(self, run: Run, before: datetime, tally: Tally, started_at: datetime) -> Outcome:
+        sessions_left = 0
+        if not run.tick.dry_run:
+            count = partial(retention.count_expired_sessions, before=before)
+            sessions_left, _ = self.transactions.run(count, run=run)
+        return Outcome(
+            result={
+                "expired_sessions_deleted": tally.sessions,
+                "expired_amount_usdc": str(tally.amount_usdc.quantize(Decimal("0.000001"))),
+                "orphaned_entries_deleted": tally.orphans,
+                "entries_archived": 0,  # boards are not archived yet: see the README
+                "remaining": sessions_left + tally.orphans_left,
+                "duration_ms": (self.clock() - started_at) // timedelta(milliseconds=1),
+                "errors": tally.errors,
+            },
+            items_processed=tally.sessions + tally.orphans,
+            items_failed=len(tally.errors),
+            is_complete=tally.is_complete,
+        )

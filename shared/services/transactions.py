@@ -1,0 +1,65 @@
+"""Transactions for the services, tried again when the database says that they may succeed (DESIGN section 2, Runs)."""
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from shared.db.errors import describe, is_transient
+from shared.domain.run import Run
+from shared.observability import logger
+
+FIRST_DELAY = 0.1  # seconds
+LONGEST_DELAY = 5.0  # seconds
+PATIENCE = 45.0  # seconds of delay in all: an Aurora that scaled to zero resumes in about 15, a failover takes some 30
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transactions:
+    """How a service reaches the database.
+
+    Attributes:
+        engine: of one connection; transactions of one container follow each other.
+        sleep: waits for so many seconds.
+        chance: a number from 0 to 1, to spread those who collided.
+    """
+
+    engine: Engine
+    sleep: Callable[[float], None]
+    chance: Callable[[], float] = random.random
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        """The connection, for work that needs the same one in several transactions."""
+        return self.engine.connect()
+
+    def run(self, work: Callable[[Connection], T], *, run: Run) -> T:
+        """Do work in a transaction of its own, again if need be; the work must bear being done again."""
+
+        def attempt() -> T:
+            with self.engine.begin() as connection:
+                return work(connection)
+
+        return self.retry(attempt, run=run)
+
+    def retry(self, attempt: Callable[[], T], *, run: Run) -> T:
+        """Call until it succeeds, with back-off and full jitter, while the error is a transient one and there is time.
+
+        Serialization failures, deadlocks and lost connections are transient (`shared.db.errors`); nothing else is.
+        """
+        waited, delay = 0.0, FIRST_DELAY
+        while True:
+            try:
+                return attempt()
+            except Exception as error:
+                if not is_transient(error) or waited >= PATIENCE or run.must_stop:
+                    raise
+                pause = delay * self.chance()
+                logger.warning("trying again", extra={"error": describe(error), "pause_ms": round(pause * 1000)})
+                self.sleep(pause)
+                waited += delay
+                delay = min(delay * 2, LONGEST_DELAY)
