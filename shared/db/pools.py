@@ -197,7 +197,7 @@ def get_totals(connection: Connection, pool: Pool) -> SettledPool:
     return _settled(connection.execute(_GET_POOL, {"pool_id": pool.id}).one())
 
 
-def _settled(row: Row[Any]) -> SettledPool:
+def _settled(row: Row[*tuple[Any, ...]]) -> SettledPool:
     return SettledPool(
         pool=_pool(row),
         winner_address=row.winner_address,
@@ -208,7 +208,7 @@ def _settled(row: Row[Any]) -> SettledPool:
     )
 
 
-def _pool(row: Row[Any]) -> Pool:
+def _pool(row: Row[*tuple[Any, ...]]) -> Pool:
     return Pool(
         id=row.id, game_type=row.game_type, period=Period(type=PeriodType(row.period_type), date=row.period_date)
     )

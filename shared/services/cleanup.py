@@ -88,11 +88,13 @@ class Cleaner:
             if run.must_stop:
                 tally.is_complete = False
                 return
-            window = {"before": before, "after_id": after_id, "up_to_id": after_id + ORPHAN_WINDOW}
+            up_to_id = after_id + ORPHAN_WINDOW
             if run.tick.dry_run:
-                tally.orphans += self.transactions.run(partial(retention.count_orphans_to_be, **window), run=run)
+                count = partial(retention.count_orphans_to_be, before=before, after_id=after_id, up_to_id=up_to_id)
+                tally.orphans += self.transactions.run(count, run=run)
                 continue
-            orphans = self.transactions.run(partial(retention.list_orphaned_entries, **window), run=run)
+            search = partial(retention.list_orphaned_entries, before=before, after_id=after_id, up_to_id=up_to_id)
+            orphans = self.transactions.run(search, run=run)
             for start in range(0, len(orphans), ORPHAN_BATCH):
                 if run.must_stop:
                     tally.is_complete = False

@@ -1,0 +1,257 @@
+"""Run records in DynamoDB: it remembers, and decides nothing (DESIGN section 2, Runs)."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.domain.run import RunStatus
+from shared.runs.record import RunRecord, cut_to_fit, format_instant, parse_instant
+from shared.runs.table import ANY_JOB, BY_JOB, BY_START, PARTITION_KEY, RUNNING, TIME_TO_LIVE, RunsIndex
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+KEPT_FOR = timedelta(days=400)  # of history: a year and a month
+
+Item = Mapping[str, Any]
+
+
+class RunStoreError(Exception):
+    """The runs table could not be asked. The message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStore:
+    """The runs table.
+
+    Attributes:
+        client: a DynamoDB client that gives up soon: the job's work must not wait for its record.
+        table_name: the table, of the shape in `shared.runs.table`.
+        clock: the wall clock, aware; tells what has expired and what was abandoned.
+    """
+
+    client: "DynamoDBClient"
+    table_name: str
+    clock: Callable[[], datetime]
+
+    def start(self, record: RunRecord) -> RunRecord:
+        """Open an attempt; the number of it is counted here.
+
+        A run that is running, or was left so by a crash, is opened again: PostgreSQL guards every pool and board, so
+        overlap is safe. One that succeeded stays as it is.
+
+        Returns:
+            The record with its attempt; or the stored one, `duplicate`, of a run that has succeeded.
+
+        Raises:
+            RunStoreError: the table cannot be reached or written.
+        """
+        values = {**_attributes(record), "history": ANY_JOB, "running": ANY_JOB, TIME_TO_LIVE: self._expiry(record)}
+        try:
+            answer = self.client.update_item(
+                TableName=self.table_name,
+                Key={PARTITION_KEY: {"S": record.run_id}},
+                UpdateExpression=_set(values) + " ADD attempt :one REMOVE finished_at, duration_ms, #result, #counts",
+                ConditionExpression="attribute_not_exists(#status) OR #status <> :succeeded",
+                ExpressionAttributeNames={**_names(values), "#result": "result", "#counts": "counts"},
+                ExpressionAttributeValues={
+                    **_values(values),
+                    ":one": {"N": "1"},
+                    ":succeeded": {"S": RunStatus.SUCCEEDED},
+                },
+                ReturnValues="UPDATED_NEW",
+            )
+        except self.client.exceptions.ConditionalCheckFailedException:
+            stored = self.get(record.run_id)
+            if stored is None:  # it expired between the two calls
+                return replace(record, attempt=1)
+            return replace(stored, duplicate=True)
+        except (BotoCoreError, ClientError) as error:
+            raise RunStoreError(_describe(error)) from error
+        return replace(record, attempt=int(answer["Attributes"]["attempt"]["N"]))
+
+    def finish(self, record: RunRecord) -> None:
+        """Close an attempt with its status and result.
+
+        An attempt that succeeded is final. One that did not leaves the record alone when a newer attempt has begun or
+        the run has succeeded meanwhile.
+
+        Raises:
+            RunStoreError: the table cannot be reached or written.
+        """
+        values = {**_attributes(record), "history": ANY_JOB, TIME_TO_LIVE: self._expiry(record)}
+        values["attempt"] = max(record.attempt, 1)
+        is_ours = "(attribute_not_exists(attempt) OR attempt <= :attempt)"
+        is_open = "(attribute_not_exists(#status) OR #status <> :succeeded)"
+        succeeded = record.status is RunStatus.SUCCEEDED
+        try:
+            self.client.update_item(
+                TableName=self.table_name,
+                Key={PARTITION_KEY: {"S": record.run_id}},
+                UpdateExpression=_set(values) + " REMOVE running",
+                ConditionExpression=is_open if succeeded else f"{is_open} AND {is_ours}",
+                ExpressionAttributeNames=_names(values),
+                ExpressionAttributeValues={**_values(values), ":succeeded": {"S": RunStatus.SUCCEEDED}},
+            )
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return  # another attempt of the same run has the last word
+        except (BotoCoreError, ClientError) as error:
+            raise RunStoreError(_describe(error)) from error
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """The run of this id, with its result; None if there is none, or it has expired.
+
+        Raises:
+            RunStoreError: the table cannot be reached.
+        """
+        try:
+            answer = self.client.get_item(
+                TableName=self.table_name, Key={PARTITION_KEY: {"S": run_id}}, ConsistentRead=True
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise RunStoreError(_describe(error)) from error
+        item = answer.get("Item")
+        if item is None or int(item[TIME_TO_LIVE]["N"]) <= self.clock().timestamp():
+            return None
+        return self._record(item)
+
+    def list_runs(self, job: str | None = None, *, limit: int | None = None) -> list[RunRecord]:
+        """The last runs of a job, or of all, the latest start first, without their results.
+
+        Args:
+            job: whose; None: of all.
+            limit: how many at most; None: all that is kept.
+
+        Raises:
+            RunStoreError: the table cannot be reached.
+        """
+        index, partition = (BY_START, ANY_JOB) if job is None else (BY_JOB, job)
+        return list(self._query(index, partition, limit))
+
+    def list_running(self) -> list[RunRecord]:
+        """What is running, and what was abandoned without a word; the latest start first.
+
+        Raises:
+            RunStoreError: the table cannot be reached.
+        """
+        return list(self._query(RUNNING, ANY_JOB, None))
+
+    def _query(self, index: RunsIndex, partition: str, limit: int | None) -> Iterator[RunRecord]:
+        """Page through an index. Expired items stay in the table for up to two days, and are left out here."""
+        wanted = limit
+        request: dict[str, Any] = {
+            "TableName": self.table_name,
+            "IndexName": index.name,
+            "KeyConditionExpression": "#partition = :partition",
+            "FilterExpression": "#expiry > :now",
+            "ExpressionAttributeNames": {"#partition": index.partition_key, "#expiry": TIME_TO_LIVE},
+            "ExpressionAttributeValues": {
+                ":partition": {"S": partition},
+                ":now": {"N": str(int(self.clock().timestamp()))},
+            },
+            "ScanIndexForward": False,
+        }
+        while wanted is None or wanted > 0:
+            if wanted is not None:
+                request["Limit"] = wanted
+            try:
+                answer = self.client.query(**request)
+            except (BotoCoreError, ClientError) as error:
+                raise RunStoreError(_describe(error)) from error
+            for item in answer["Items"]:
+                yield self._record(item)
+            if wanted is not None:
+                wanted -= len(answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _expiry(self, record: RunRecord) -> int:
+        return int((record.started_at + KEPT_FOR).timestamp())
+
+    def _record(self, item: Item) -> RunRecord:
+        plain = {name: _read(value) for name, value in item.items()}
+        status = RunStatus(plain["status"])
+        deadline_at = parse_instant(plain["deadline_at"])
+        if status is RunStatus.RUNNING and deadline_at < self.clock():
+            status = RunStatus.ABANDONED
+        return RunRecord(
+            run_id=plain["run_id"],
+            job=plain["job"],
+            trigger=plain["trigger"],
+            scheduled_at=parse_instant(plain["scheduled_at"]),
+            status=status,
+            attempt=plain["attempt"],
+            started_at=parse_instant(plain["started_at"]),
+            deadline_at=deadline_at,
+            finished_at=parse_instant(plain["finished_at"]) if "finished_at" in plain else None,
+            result=json.loads(plain["result"]) if "result" in plain else None,
+            counts=plain.get("counts"),
+            dry_run=plain.get("dry_run", False),
+            actor=plain.get("actor"),
+            reason=plain.get("reason"),
+        )
+
+
+def _attributes(record: RunRecord) -> dict[str, Any]:
+    """What is stored of a record, but for its key and its attempt; absent rather than null."""
+    values = {
+        "job": record.job,
+        "trigger": record.trigger,
+        "scheduled_at": format_instant(record.scheduled_at),
+        "status": str(record.status),
+        "started_at": format_instant(record.started_at),
+        "deadline_at": format_instant(record.deadline_at),
+        "finished_at": format_instant(record.finished_at) if record.finished_at else None,
+        "duration_ms": record.duration_ms,
+        "result": json.dumps(cut_to_fit(record.result)) if record.result is not None else None,
+        "counts": record.counts,
+        "dry_run": record.dry_run or None,
+        "actor": record.actor,
+        "reason": record.reason,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _set(values: Mapping[str, Any]) -> str:
+    return "SET " + ", ".join(f"#{name} = :{name}" for name in values)
+
+
+def _names(values: Mapping[str, Any]) -> dict[str, str]:
+    return {"#status": "status"} | {f"#{name}": name for name in values}
+
+
+def _values(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f":{name}": _write(value) for name, value in values.items()}
+
+
+def _write(value: Any) -> dict[str, Any]:
+    match value:
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case str():
+            return {"S": value}
+        case Mapping():
+            return {"M": {name: _write(inner) for name, inner in value.items()}}
+    raise TypeError(f"no attribute type for {type(value).__name__}")
+
+
+def _read(value: Mapping[str, Any]) -> Any:
+    [(kind, content)] = value.items()
+    match kind:
+        case "N":
+            return int(content)
+        case "M":
+            return {name: _read(inner) for name, inner in content.items()}
+        case _:
+            return content
+
+
+def _describe(error: Exception) -> str:
+    return f"runs table: {type(error).__name__}: {error}"
