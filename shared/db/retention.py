@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, exists, func, select, tuple_
+from sqlalchemy import BigInteger, Connection, and_, any_, bindparam, delete, exists, func, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from shared.db.tables import game_sessions as s
@@ -106,8 +106,9 @@ def count_orphans_to_be(connection: Connection, *, before: datetime, after_id: i
     return connection.execute(_COUNT_ORPHANS_TO_BE, parameters).scalar_one()
 
 
-_ids = func.unnest(bindparam("ids", type_=ARRAY(BigInteger))).table_valued("id")
-_DELETE_ORPHANS = delete(e).where(e.c.id.in_(select(_ids.c.id)), e.c.created_at < bindparam("before"), ~_has_session)
+_DELETE_ORPHANS = delete(e).where(
+    e.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))), e.c.created_at < bindparam("before"), ~_has_session
+)
 
 
 def delete_orphaned_entries(connection: Connection, *, ids: Sequence[int], before: datetime) -> int:
