@@ -1,11 +1,12 @@
 # Two commands do everything: `make demo` and `make test`. Each makes its own environment on first use.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo local test check lock clean
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+EMULATOR := .emulator/venv
+PIP     = -m pip install --quiet --disable-pip-version-check --no-deps
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null \
@@ -19,19 +20,29 @@ $(BIN)/python:
 # The stamps hold the lock that was installed: a changed lock installs again, an unchanged one costs nothing.
 $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(BIN)/python
 	@echo "installing what the demo needs into $(VENV) ..."
-	@$(PIP) --require-hashes -r requirements/demo.txt
-	@$(PIP) --no-build-isolation --editable .
+	@$(BIN)/python $(PIP) --require-hashes -r requirements/demo.txt
+	@$(BIN)/python $(PIP) --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
 	@echo "installing what tests and deployments need into $(VENV) (about 1.2 GB) ..."
-	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-setup: $(VENV)/.dev  ## everything that tests and deployments need
+# An environment of its own, with the same interpreter: the emulator pins botocore, and runs the functions.
+$(EMULATOR)/.installed: requirements/emulator.txt requirements/runtime.txt | $(BIN)/python
+	@echo "installing the AWS emulator into $(EMULATOR) ..."
+	@$(BIN)/python -m venv $(EMULATOR)
+	@$(EMULATOR)/bin/python $(PIP) --require-hashes -r requirements/emulator.txt -r requirements/runtime.txt
+	@touch $@
+
+setup: $(VENV)/.dev $(EMULATOR)/.installed  ## everything that tests and deployments need
 
 demo: $(VENV)/.demo  ## three weeks of an arcade, replayed through the three jobs
 	@$(BIN)/arcade-jobs local demo
+
+local: setup  ## the whole stack on this machine: PostgreSQL, an AWS emulator, the deployed functions
+	@$(BIN)/arcade-jobs local up
 
 check: $(VENV)/.dev  ## format, lint, types, imports
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; exit 1; }
@@ -39,11 +50,11 @@ check: $(VENV)/.dev  ## format, lint, types, imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --config pyproject.toml
 
-test: check  ## check, then the whole test suite
+test: setup check  ## check, then the whole test suite
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 lock: $(VENV)/.dev  ## compile requirements/*.in into hashed locks, without index addresses
-	@cd requirements && for part in "demo" "functions -c demo.txt" "dev -c demo.txt" "emulator"; do set -- $$part; name=$$1; shift; \
+	@cd requirements && for part in "demo" "functions -c demo.txt" "dev -c demo.txt" "emulator" "runtime --no-deps"; do set -- $$part; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    $$name.in "$$@" --output-file $$name.txt || exit 1; done
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import psutil
 from sqlalchemy import URL, create_engine, make_url, text
@@ -102,10 +103,36 @@ def serve(data: Path, *, environment: Mapping[str, str] = os.environ) -> Iterato
             yield Server(admin_url=URL.create("postgresql+pg8000", SUPERUSER, database="postgres",
                                               query={"unix_sock": str(sockets / ".s.PGSQL.5432")}))  # fmt: skip
         finally:
-            with _locked(lock.fileno()), contextlib.suppress(BlockingIOError):  # blocked: somebody else still uses it
-                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _answers(sockets):  # or else the pid on file may be a stranger's
-                    _run("pg_ctl", "-D", data, "-w", "-m", "fast", "stop")
+            lease.close()
+            stop_unused(data)
+
+
+def lease(data: Path) -> IO[str]:
+    """Open a lease, to be closed; a child process that inherits it keeps the server running for as long as it lives."""
+    lease = open(f"{data.resolve()}.lease", "a")  # noqa: PTH123, SIM115 - a suffix, not a child; the caller closes it
+    fcntl.flock(lease, fcntl.LOCK_SH)
+    return lease
+
+
+def stop_unused(data: Path) -> bool:
+    """Stop our own server unless somebody holds a lease; return whether one was stopped."""
+    data = data.resolve()
+    if not data.exists():
+        return False
+    with open(f"{data}.lease", "a") as lease, open(f"{data}.lock", "a") as lock, _locked(lock.fileno()):  # noqa: PTH123
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if not is_running(data):  # the pid on file may be a stranger's
+            return False
+        _run("pg_ctl", "-D", data, "-w", "-m", "fast", "stop")
+        return True
+
+
+def is_running(data: Path) -> bool:
+    """Whether our own server of this folder accepts connections."""
+    return _answers(_socket_folder(data.resolve()))
 
 
 def _init(data: Path) -> None:

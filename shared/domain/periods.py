@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 ALLTIME_DATE = date(1970, 1, 1)
 ONE_DAY = timedelta(days=1)
 ONE_WEEK = timedelta(days=7)
+# Not IANA's: names that some machines add for their own zone, and for clocks that count leap seconds.
+MACHINE_ZONES = ("localtime", "posix", "right/")
 
 
 class UnknownZoneError(ValueError):
@@ -57,12 +59,14 @@ def load_zone(name: str) -> ZoneInfo:
     """The zone of an IANA name such as `Europe/London`.
 
     Raises:
-        UnknownZoneError: no such zone. The message holds the name.
+        UnknownZoneError: no such zone. The message is one line and holds the name.
     """
     try:
-        return ZoneInfo(name)
+        if not name.startswith(MACHINE_ZONES):
+            return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not found, not a relative path, a directory of zones
-        raise UnknownZoneError(f"{name!r} is not an IANA time zone such as UTC or Europe/London") from None
+        pass
+    raise UnknownZoneError(f"{name[:80]!r} is not an IANA time zone such as UTC or Europe/London")
 
 
 def local_midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -1,5 +1,6 @@
 """The tick that starts a run: an event, checked in every part before anything is touched (DESIGN section 3, Event)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,10 @@ MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run")
 MAX_AHEAD = timedelta(minutes=5)  # a scheduled time further ahead of the wall clock is refused: its scores are to come
 MAX_TEXT = 500  # characters of actor and reason
 EXAMPLE_TIME = "2026-01-12T00:00:00Z"
+# Python's own reading is wider, and differs between its versions: week dates, any separator, no hyphens.
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON may hold one; DynamoDB and UTF-8 cannot
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # before any play; nearer to year 1 local dates would leave the calendar
 
 
 class BadEventError(ValueError):
@@ -105,20 +110,20 @@ def _read_time(value: Any, now: datetime) -> datetime:
     if not isinstance(value, str):
         raise BadEventError(f"event time: expected text such as {EXAMPLE_TIME}, got {_shown(value)}")
     try:
-        at = datetime.fromisoformat(value)
+        at = datetime.fromisoformat(value) if RFC_3339.fullmatch(value) else None
     except ValueError:
-        raise BadEventError(f"event time: {_shown(value)} is not a time such as {EXAMPLE_TIME}") from None
+        at = None
+    if at is None:
+        raise BadEventError(f"event time: {_shown(value)} is not a time such as {EXAMPLE_TIME}")
     if at.utcoffset() is None:
         raise BadEventError(f"event time: {_shown(value)} has no zone; write it as in {EXAMPLE_TIME}")
-    try:
-        at = at.astimezone(UTC)
-    except OverflowError:
-        raise BadEventError(f"event time: {_shown(value)} is out of range") from None
+    if at < EARLIEST:
+        raise BadEventError(f"event time: {_shown(value)} is before 1970")
     if at - now > MAX_AHEAD:
         raise BadEventError(
             f"event time: {_shown(value)} is in the future; it is now {now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         )
-    return at
+    return at.astimezone(UTC)
 
 
 def _read_text(event: Mapping[str, Any], key: str) -> str | None:
@@ -127,6 +132,8 @@ def _read_text(event: Mapping[str, Any], key: str) -> str | None:
         raise BadEventError(f"event {key}: expected text, got {_shown(value)}")
     if value is not None and len(value) > MAX_TEXT:
         raise BadEventError(f"event {key}: {len(value)} characters are too many; at most {MAX_TEXT}")
+    if value is not None and HALF_A_CHARACTER.search(value):
+        raise BadEventError(f"event {key}: {_shown(value)} is not valid Unicode")
     return value
 
 
@@ -136,5 +143,8 @@ def _cut(at: datetime) -> datetime:
 
 def _shown(value: Any) -> str:
     """The value as it goes into a message: on one line, escaped, and cut."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except (RecursionError, ValueError):  # nested too deeply; an integer of thousands of digits
+        text = f"{type(value).__name__} too large to show"
     return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - what fits in a line

@@ -1,0 +1,259 @@
+"""The AWS emulator of the laptop cloud: ministack, one process in an environment of its own.
+
+It outlives the command that started it. What it was started with is on its command line, so that a process id that
+was used again is never taken for it. It answers on loopback only, and saves its state when it is asked to stop
+(SIGTERM); killed, it loses what came after its last clean stop.
+
+Its functions inherit its environment. So it gets none of ours: a variable that the template forgets must be missing
+here as it would be on AWS.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+HOST = "127.0.0.1"
+PORT = 4566
+START_TIMEOUT = 30  # seconds; it takes 0.3
+STOP_TIMEOUT = 30  # seconds; saving its state takes less than one
+SETTINGS = {
+    "BIND_HOST": HOST,
+    "PERSIST_STATE": "1",
+    "S3_PERSIST": "1",
+    # What else would listen, on every interface, or touch containers that are not ours.
+    "IOT_MTLS_ENABLED": "0",
+    "SFTP_ENABLED": "0",
+    "DOCKER_HOST": "unix:///nonexistent",
+}
+# What it says, and goes on with nothing, when a file of its saved state cannot be used.
+STATE_REFUSALS = ("Persistence: failed to load", "refusing to load", "Failed to restore persisted state")
+
+
+class EmulatorError(RuntimeError):
+    """The emulator cannot be used. The message is one line that says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emulator:
+    """A running emulator."""
+
+    pid: int
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that stands in for all of AWS."""
+        return f"http://{HOST}:{self.port}"
+
+
+def start(
+    folder: Path,
+    *,
+    python: Path,
+    port: int = PORT,
+    settings: Mapping[str, str] | None = None,
+    inherit: Sequence[int] = (),
+) -> Emulator:
+    """Start the emulator and wait until it answers; the one that already runs on this folder is returned as it is.
+
+    Args:
+        folder: its state, log and temporary files; made on first use.
+        python: the interpreter of the environment that it is installed in; the functions run under it too.
+        port: where it listens; 0 for any that is free.
+        settings: more of ministack's variables.
+        inherit: open file descriptors to keep open for as long as it lives.
+
+    Raises:
+        EmulatorError: it is not installed; the port is taken; it died; its saved state cannot be used.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        if found := running(folder):
+            if port not in {0, found.port}:
+                raise EmulatorError(f"the emulator already runs on port {found.port}, not {port}; stop it first")
+            return found
+        if not python.exists():
+            raise EmulatorError(f"the emulator is not installed ({python} is missing): run make local")
+        port = port or _free_port()
+        _refuse_taken(port)
+        log = folder / "emulator.log"
+        shutil.rmtree(folder / "tmp", ignore_errors=True)  # code of functions; workers of a killed emulator are gone
+        (folder / "tmp").mkdir()
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                _command(folder, python),
+                env=_environment(folder, port) | dict(settings or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=inherit,
+                start_new_session=True,  # Ctrl-C in the terminal that started it is not meant for it
+            )
+        emulator = Emulator(pid=process.pid, port=port)
+        _pid_file(folder).write_text(json.dumps(asdict(emulator)))
+        try:
+            _await_answer(emulator, process, log)
+            _refuse_lost_state(folder, log)
+        except BaseException:
+            process.kill()  # not a clean stop: what it did not read, it must not overwrite
+            process.wait()
+            _pid_file(folder).unlink()
+            raise
+        process.returncode = 0  # it outlives us: nothing here waits for it
+        return emulator
+
+
+def running(folder: Path) -> Emulator | None:
+    """The emulator that runs on this folder, or None."""
+    emulator = _recorded(folder)
+    return emulator if emulator and _is_emulator(emulator.pid, folder.resolve()) else None
+
+
+def died(folder: Path) -> Emulator | None:
+    """The emulator that ran on this folder and was never stopped: its state is that of the clean stop before."""
+    return None if running(folder) else _recorded(folder)
+
+
+def stop(folder: Path) -> Emulator | None:
+    """Stop the emulator, its state saved; return the one that ran, or None.
+
+    Raises:
+        EmulatorError: it did not stop in time and was killed.
+    """
+    folder = folder.resolve()
+    if not folder.exists():
+        return None
+    with _locked(folder):
+        emulator = running(folder)
+        if emulator:
+            process = psutil.Process(emulator.pid)
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_TIMEOUT)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise EmulatorError(
+                    f"the emulator (process {emulator.pid}) did not stop within {STOP_TIMEOUT} s and was killed:"
+                    " what came after its last clean stop is lost"
+                ) from None
+        _pid_file(folder).unlink(missing_ok=True)
+        return emulator
+
+
+def _command(folder: Path, python: Path) -> list[str]:
+    # An -X option that Python does not know is ignored: it is here to be found by `_is_emulator`, and by `ps`.
+    return [str(python), "-X", f"arcade-jobs={folder}", "-m", "ministack"]
+
+
+def _environment(folder: Path, port: int) -> dict[str, str]:
+    """All that the emulator is given, and so all that a function finds beside what the template says."""
+    return {
+        "PATH": os.defpath,
+        "HOME": str(folder),  # not the user's: his ~/.aws is not the functions' business
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "TMPDIR": str(folder / "tmp"),
+        "GATEWAY_PORT": str(port),
+        "STATE_DIR": str(folder / "state"),
+        "S3_DATA_DIR": str(folder / "s3"),
+        **SETTINGS,
+    }
+
+
+def _recorded(folder: Path) -> Emulator | None:
+    try:
+        return Emulator(**json.loads(_pid_file(folder).read_text()))
+    except (OSError, ValueError, TypeError):  # absent, or cut short by a crash
+        return None
+
+
+def _is_emulator(pid: int, folder: Path) -> bool:
+    try:
+        return f"arcade-jobs={folder}" in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
+
+
+def _pid_file(folder: Path) -> Path:
+    return folder / "emulator.json"
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One start or stop at a time. The operating system drops the lock of a dead process."""
+    with (folder / "emulator.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left counts as free
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise EmulatorError(
+                f"port {port} is {_taken_by(port) or error.strerror}; choose another with --port"
+            ) from None
+
+
+def _taken_by(port: int) -> str | None:
+    with contextlib.suppress(psutil.Error):  # macOS tells root only
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr[1:] == (port,):
+                return f"in use by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return None
+
+
+def _await_answer(emulator: Emulator, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not _answers(emulator):
+        if process.poll() is not None:
+            raise EmulatorError(f"the emulator died at once: {_last_line(log)} (all of it: {log})")
+        if time.monotonic() > deadline:
+            raise EmulatorError(
+                f"the emulator does not answer on port {emulator.port} after {START_TIMEOUT} s; see {log}"
+            )
+        time.sleep(0.05)
+
+
+def _answers(emulator: Emulator) -> bool:
+    try:
+        with urllib.request.urlopen(f"{emulator.endpoint}/_ministack/health", timeout=2) as response:  # noqa: S310
+            return bool(response.status == 200)  # noqa: PLR2004
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _refuse_lost_state(folder: Path, log: Path) -> None:
+    for line in log.read_text(errors="replace").splitlines():
+        if any(refusal in line for refusal in STATE_REFUSALS):
+            raise EmulatorError(
+                f"the emulator cannot read its saved state: {line.strip()}; remove {folder} and start again"
+            )
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"

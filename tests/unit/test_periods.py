@@ -1,0 +1,260 @@
+import zoneinfo
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.periods import (
+    ALLTIME_DATE,
+    Period,
+    PeriodType,
+    UnknownZoneError,
+    current_period,
+    has_ended,
+    is_late,
+    load_zone,
+    local_day,
+    local_midnight,
+)
+
+FIRST, LAST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
+HOUR, DAY, INSTANT = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
+ZONES = sorted(zoneinfo.available_timezones() - {"localtime"})
+
+zones = st.sampled_from(ZONES).map(ZoneInfo)
+instants = st.timedeltas(timedelta(0), LAST - FIRST).map(lambda since: FIRST + since)
+period_types = st.sampled_from(PeriodType)
+
+
+def offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta(0)
+
+
+@cache
+def jumps(zone: ZoneInfo) -> tuple[datetime, ...]:
+    """Every instant of the eleven years at which the zone's clocks are set forward or back."""
+    found = []
+    before, last_offset = FIRST, offset(FIRST, zone)
+    while before < LAST:
+        after = before + DAY
+        if (new_offset := offset(after, zone)) != last_offset:
+            low, high = before, after
+            while high - low > timedelta(seconds=1):
+                middle = low + (high - low) // 2
+                low, high = (middle, high) if offset(middle, zone) == last_offset else (low, middle)
+            found.append(high.replace(microsecond=0))
+        before, last_offset = after, new_offset
+    return tuple(found)
+
+
+@cache
+def zones_that_differ() -> tuple[ZoneInfo, ...]:
+    """One zone of each set that has the same offsets and jumps: most names are links."""
+    alike = {(offset(FIRST, zone), offset(LAST, zone), jumps(zone)): zone for zone in map(ZoneInfo, ZONES)}
+    return tuple(alike.values())
+
+
+def days_by_the_wall(around: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, date]]:
+    """Instants a half hour apart around a jump, and the newest date that a clock on the wall has shown until then."""
+    newest = date.min
+    at = around - timedelta(hours=50)
+    while at < around + timedelta(hours=26):
+        newest = max(newest, at.astimezone(zone).date())
+        yield at, newest
+        at += timedelta(minutes=30)
+
+
+def test_around_every_jump_of_every_zone_a_day_begins_when_the_wall_first_shows_its_date() -> None:
+    for zone in zones_that_differ():
+        for jump in jumps(zone):
+            for at, day in days_by_the_wall(jump, zone):
+                assert local_day(at, zone) == day, (zone, at)
+                assert local_midnight(day, zone) <= at < local_midnight(day + DAY, zone), (zone, at)
+
+
+def test_around_every_jump_of_every_zone_days_are_as_long_as_the_clocks_say() -> None:
+    for zone in zones_that_differ():
+        for jump in jumps(zone):
+            day = jump.astimezone(zone).date()
+            shift = offset(jump, zone) - offset(jump - INSTANT, zone)
+            lengths = [
+                local_midnight(near + DAY, zone) - local_midnight(near, zone) for near in (day - DAY, day, day + DAY)
+            ]
+            assert sorted(lengths) == sorted((DAY, DAY, DAY - shift)), (zone, day)
+
+
+def test_there_are_jumps_to_test() -> None:
+    assert len(zones_that_differ()) > 50
+    assert sum(len(jumps(zone)) for zone in zones_that_differ()) > 500
+
+
+@given(zones, instants, period_types)
+def test_every_instant_is_in_exactly_one_period_of_each_type(
+    zone: ZoneInfo, at: datetime, period_type: PeriodType
+) -> None:
+    period = current_period(period_type, at, zone)
+    ends_at = period.ends_at(zone)
+    assert period.starts_at(zone) <= at
+    assert ends_at is None or at < ends_at
+    assert current_period(period_type, period.starts_at(zone), zone) == period
+    assert ends_at is None or current_period(period_type, ends_at - INSTANT, zone) == period
+
+
+@given(zones, instants, st.sampled_from([PeriodType.DAILY, PeriodType.WEEKLY]))
+def test_a_period_ends_where_the_next_one_starts(zone: ZoneInfo, at: datetime, period_type: PeriodType) -> None:
+    period = current_period(period_type, at, zone)
+    ends_at = period.ends_at(zone)
+    assert ends_at is not None
+    following = current_period(period_type, ends_at, zone)
+    assert following != period
+    assert following.starts_at(zone) == ends_at
+    assert has_ended(period, ends_at, zone)
+    assert not has_ended(period, ends_at - INSTANT, zone)
+
+
+@given(zones, instants)
+def test_a_week_is_seven_of_its_zones_days_from_a_monday(zone: ZoneInfo, at: datetime) -> None:
+    week = current_period(PeriodType.WEEKLY, at, zone)
+    assert week.date.weekday() == 0
+    assert timedelta(0) <= local_day(at, zone) - week.date < timedelta(days=7)
+    assert week.ends_at(zone) == Period(type=PeriodType.DAILY, date=week.date + timedelta(days=6)).ends_at(zone)
+
+
+@given(zones, instants)
+def test_the_local_day_is_the_date_on_the_wall(zone: ZoneInfo, at: datetime) -> None:
+    """But for the stated case: clocks set back across midnight show the old date once more."""
+    shown = at.astimezone(zone).date()
+    was_shown_before = (at - 3 * HOUR).astimezone(zone).date() > shown or any(
+        (at - minutes * timedelta(minutes=15)).astimezone(zone).date() > shown for minutes in range(12)
+    )
+    assert local_day(at, zone) == (shown + DAY if was_shown_before else shown)
+
+
+@given(st.dates(date(2025, 1, 1), date(2035, 12, 31)))
+def test_in_utc_a_day_is_the_date(day: date) -> None:
+    assert local_midnight(day, ZoneInfo("UTC")) == datetime.combine(day, time(), tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "begins"),
+    [
+        ("Africa/Cairo", date(2026, 4, 24), "2026-04-23T22:00"),
+        ("America/Santiago", date(2026, 9, 6), "2026-09-06T04:00"),
+        ("Asia/Beirut", date(2026, 3, 29), "2026-03-28T22:00"),
+        ("America/Havana", date(2026, 3, 8), "2026-03-08T05:00"),
+        ("Atlantic/Azores", date(2026, 3, 29), "2026-03-29T01:00"),
+    ],
+)
+def test_a_midnight_that_does_not_exist_is_the_instant_of_the_jump(name: str, day: date, begins: str) -> None:
+    zone = ZoneInfo(name)
+    begins_at = datetime.fromisoformat(begins).replace(tzinfo=UTC)
+    assert begins_at in jumps(zone)
+    assert begins_at.astimezone(zone).time() == time(1)  # the wall goes from 23:59:59 to 01:00
+    assert local_midnight(day, zone) == begins_at
+    assert local_midnight(day + DAY, zone) - begins_at == 23 * HOUR
+    assert local_day(begins_at - INSTANT, zone) == day - DAY
+    assert local_day(begins_at, zone) == day
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "first", "second"),
+    [
+        ("America/Havana", date(2026, 11, 1), "2026-11-01T04:00", "2026-11-01T05:00"),
+        ("Atlantic/Azores", date(2026, 10, 25), "2026-10-25T00:00", "2026-10-25T01:00"),
+    ],
+)
+def test_of_a_midnight_that_comes_twice_the_first_begins_the_day(name: str, day: date, first: str, second: str) -> None:
+    zone = ZoneInfo(name)
+    first_at, second_at = (datetime.fromisoformat(at).replace(tzinfo=UTC) for at in (first, second))
+    assert first_at.astimezone(zone).time() == second_at.astimezone(zone).time() == time(0)
+    assert local_midnight(day, zone) == first_at
+    assert local_midnight(day + DAY, zone) - first_at == 25 * HOUR
+
+
+def test_clocks_set_back_from_midnight_do_not_reopen_the_day_before() -> None:
+    """In Beirut midnight of 25 October 2026 is set back to 23:00: the wall shows the 24th for one more hour."""
+    zone = ZoneInfo("Asia/Beirut")
+    jump = next(at for at in jumps(zone) if at.date() == date(2026, 10, 24))
+    assert (jump.astimezone(zone).date(), jump.astimezone(zone).hour) == (date(2026, 10, 24), 23)
+    assert local_midnight(date(2026, 10, 25), zone) == jump + HOUR
+    assert local_day(jump + HOUR - INSTANT, zone) == date(2026, 10, 24)
+    assert local_day(jump + HOUR, zone) == date(2026, 10, 25)
+
+
+@pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 6, 1), 24)])
+def test_a_day_of_london_has_its_23_24_or_25_hours(day: date, hours: int) -> None:
+    zone = ZoneInfo("Europe/London")
+    assert local_midnight(day + DAY, zone) - local_midnight(day, zone) == hours * HOUR
+
+
+def test_weeks_in_which_clocks_change_have_an_hour_less_or_more() -> None:
+    zone = ZoneInfo("Europe/London")
+    lengths = [
+        (week.ends_at(zone) or FIRST) - week.starts_at(zone)
+        for week in (Period(type=PeriodType.WEEKLY, date=monday) for monday in (date(2026, 3, 23), date(2026, 10, 19)))
+    ]
+    assert lengths == [167 * HOUR, 169 * HOUR]
+
+
+@given(zones, instants)
+def test_alltime_is_one_period_without_an_end(zone: ZoneInfo, at: datetime) -> None:
+    period = current_period(PeriodType.ALLTIME, at, zone)
+    assert period == Period(type=PeriodType.ALLTIME, date=ALLTIME_DATE)
+    assert period.ends_at(zone) is None
+    assert not has_ended(period, LAST, zone)
+    assert not is_late(period, LAST, zone)
+
+
+def test_what_the_first_slot_of_the_day_settles_is_not_late() -> None:
+    zone = ZoneInfo("Europe/London")
+    sunday = Period(type=PeriodType.DAILY, date=date(2026, 1, 11))
+    saturday = Period(type=PeriodType.DAILY, date=date(2026, 1, 10))
+    week = Period(type=PeriodType.WEEKLY, date=date(2026, 1, 5))
+    monday_slot = datetime(2026, 1, 12, tzinfo=UTC)
+    assert [is_late(period, monday_slot, zone) for period in (sunday, week, saturday)] == [False, False, True]
+    assert [is_late(period, monday_slot + 23 * HOUR, zone) for period in (sunday, week)] == [False, False]
+    assert [is_late(period, monday_slot + DAY, zone) for period in (sunday, week)] == [True, True]
+
+
+def test_what_the_scheduler_fires_at_one_because_midnight_does_not_exist_is_not_late() -> None:
+    zone = ZoneInfo("Africa/Cairo")
+    thursday = Period(type=PeriodType.DAILY, date=date(2026, 4, 23))
+    assert not is_late(thursday, local_midnight(date(2026, 4, 24), zone), zone)
+    assert is_late(thursday, local_midnight(date(2026, 4, 25), zone), zone)
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/London", "America/Argentina/Buenos_Aires", "Etc/GMT+5"])
+def test_a_zone_is_loaded_by_its_name(name: str) -> None:
+    assert load_zone(name).key == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            " ",
+            "Mars/Olympus",
+            "Europe/London ",
+            "../UTC",
+            "/etc/localtime",
+            "Europe",
+            "zone.tab",
+            "a\0b",
+            "\ud800",
+        ),
+        *("Europe\nLondon", "+01:00", "x" * 5000),
+        # On some machines only, and what they mean depends on the machine: its own zone, or clocks with leap seconds.
+        *("localtime", "posixrules", "right/UTC", "posix/Europe/London"),
+    ],
+)
+def test_a_name_that_is_no_zone_is_refused_in_one_line_that_shows_it(name: str) -> None:
+    with pytest.raises(UnknownZoneError) as refused:
+        load_zone(name)
+    assert str(refused.value).isprintable()
+    assert repr(name)[:40] in str(refused.value)
+    assert len(str(refused.value)) < 200
