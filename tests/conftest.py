@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import boto3
 import pytest
+from moto import mock_aws
 from sqlalchemy import Engine, create_engine
 
 from infra.local import postgres
+from infra.local.runs_table import create_runs_table
 from shared.db import migrations
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,3 +45,15 @@ def engine(server: postgres.Server, template: str) -> Iterator[Engine]:
     yield engine
     engine.dispose()
     server.drop_database(name)
+
+
+@pytest.fixture
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
+    """A DynamoDB client on an emulation in this process, with the runs table `runs`."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        create_runs_table(client, "runs")
+        yield client

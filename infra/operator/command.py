@@ -1,0 +1,167 @@
+"""The `arcade-jobs` command (DESIGN section 3, Command)."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from sqlalchemy import Engine
+
+from infra.operator.deployment import DEFAULT_STAGE, DeploymentError, find_deployment
+from infra.operator.statistics import summarize
+from infra.operator.tables import runs_table, statistics_table
+from shared.db import migrations
+from shared.db.connection import open_engine
+from shared.db.errors import describe
+from shared.runs.store import RunStore, RunStoreError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Operate the arcade's background jobs.",
+)
+db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
+local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
+app.add_typer(db, name="db")
+app.add_typer(local, name="local")
+
+out = Console()
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Job = Annotated[str | None, typer.Argument(help="prize-pool, leaderboard or cleanup; all if left out.")]
+Stage = Annotated[str, typer.Option(help="The deployed stage; `demo` is what make demo left.")]
+Profile = Annotated[str | None, typer.Option(help="Of your AWS configuration.")]
+Region = Annotated[str | None, typer.Option(help="Of AWS; else as the profile or the environment says.")]
+Local = Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class CommandError(Exception):
+    """The command cannot go on. The message is one line for the user."""
+
+
+@db.command("upgrade")
+def upgrade_database() -> None:
+    """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped."""
+    with _database() as engine:
+        migrations.upgrade(engine, report=out.print)
+    out.print("the schema is up to date")
+
+
+@db.command("check")
+def check_database(*, as_json: Json = False) -> None:
+    """Say what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything."""
+    with _database() as engine:
+        differences = migrations.check(engine)
+    if as_json:
+        _print_json([{"what": difference.what, "mend": difference.mend} for difference in differences])
+    else:
+        for difference in differences:
+            out.print(difference.what, f"  mend: {difference.mend}", sep="\n", highlight=False, markup=False)
+        if not differences:
+            out.print("the schema is as it should be")
+    raise typer.Exit(1 if differences else 0)
+
+
+@app.command("history")
+def show_history(
+    job: Job = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs at most.")] = 20,
+    as_json: Json = False,
+    stage: Stage = DEFAULT_STAGE,
+    profile: Profile = None,
+    region: Region = None,
+    on_laptop: Local = False,
+) -> None:
+    """The last runs of a job, or of all, the latest first."""
+    with _runs(stage, profile, region, on_laptop=on_laptop) as runs:
+        records = runs.list_runs(_known(job), limit=limit)
+    if as_json:
+        _print_json([record.to_json() | {"counts": record.counts} for record in records])
+    else:
+        out.print(runs_table(records))
+
+
+@app.command("show")
+def show_run(
+    run_id: Annotated[str, typer.Argument(help="Such as prize-pool:2026-01-12T00:00Z.")],
+    *,
+    as_json: Json = False,
+    stage: Stage = DEFAULT_STAGE,
+    profile: Profile = None,
+    region: Region = None,
+    on_laptop: Local = False,
+) -> None:
+    """One run with its whole result."""
+    with _runs(stage, profile, region, on_laptop=on_laptop) as runs:
+        record = runs.get(run_id)
+    if record is None:
+        raise CommandError(f"run {run_id!r}: not found in stage {stage!r}; arcade-jobs history lists what there is")
+    if as_json:
+        _print_json(record.to_json())
+    else:
+        out.print(runs_table([record]))
+        out.print_json(json.dumps(record.to_json()["result"]))
+
+
+@app.command("stats")
+def show_statistics(
+    job: Job = None,
+    *,
+    as_json: Json = False,
+    stage: Stage = DEFAULT_STAGE,
+    profile: Profile = None,
+    region: Region = None,
+    on_laptop: Local = False,
+) -> None:
+    """How many runs there were, how they ended and how long they took; over all that is kept."""
+    with _runs(stage, profile, region, on_laptop=on_laptop) as runs:
+        statistics = summarize(runs.list_runs(_known(job)))
+    if as_json:
+        _print_json([of_job.to_json() for of_job in statistics])
+    else:
+        out.print(statistics_table(statistics))
+
+
+def main() -> None:
+    """Run the command. Whatever a user can mend is one line on standard error, and exit code 1."""
+    try:
+        app()
+    except (CommandError, DeploymentError, RunStoreError, migrations.SchemaError) as error:
+        err.print(f"arcade-jobs: {error}", markup=False)
+        sys.exit(1)
+
+
+@contextmanager
+def _runs(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> Iterator[RunStore]:
+    """The run records of a stage."""
+    yield find_deployment(stage, profile=profile, region=region).run_store()
+
+
+@contextmanager
+def _database() -> Iterator[Engine]:
+    """The database of DATABASE_URL, reachable."""
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        raise CommandError("DATABASE_URL: missing; expected a URL such as postgresql://user@host:5432/arcade")
+    engine = open_engine(url)
+    try:
+        yield engine
+    except Exception as error:
+        raise CommandError(f"DATABASE_URL: {describe(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def _known(job: str | None) -> str | None:
+    return job
+
+
+def _print_json(value: Any) -> None:
+    out.print_json(json.dumps(value))

@@ -1,0 +1,59 @@
+"""Stand-ins that behave: a clock that is set by hand, an invocation's context, a job that does as it is told."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from shared.domain.run import Run
+from shared.domain.tick import Tick
+
+
+@dataclass
+class FakeClock:
+    """A wall clock that moves when it is told to, or when somebody sleeps."""
+
+    now: datetime = datetime(2026, 1, 12, 0, 0, 30, tzinfo=UTC)
+    slept: list[float] = field(default_factory=list)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass
+class FakeContext:
+    """What Lambda passes beside the event."""
+
+    aws_request_id: str = field(default_factory=lambda: str(uuid4()))
+    remaining_ms: int = 300_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+def scheduled_event(time: str) -> dict[str, object]:
+    """What EventBridge sends."""
+    return {
+        "version": "0",
+        "id": str(uuid4()),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "123456789012",
+        "time": time,
+        "region": "us-east-1",
+        "resources": [],
+        "detail": {},
+    }
+
+
+def make_run(
+    at: str, *, job: str = "prize-pool", dry_run: bool = False, scheduled: bool = True, seconds_left: float = 300
+) -> Run:
+    """A run for a slot, with time enough unless it is said otherwise."""
+    now = datetime.fromisoformat(at) + timedelta(minutes=1)
+    event = scheduled_event(at) if scheduled and not dry_run else {"time": at, "dry_run": dry_run}
+    tick = Tick.from_event(event, now=now, request_id=str(uuid4()))
+    return Run(id=tick.run_id(job), tick=tick, time_left=lambda: timedelta(seconds=seconds_left))
