@@ -50,7 +50,7 @@ game_sessions = Table(
     PrimaryKeyConstraint("id", name="game_sessions_pkey"),
     UniqueConstraint("payment_tx_hash", name="game_sessions_payment_tx_hash_key"),
     CheckConstraint(f"game_type ~ '{GAME_TYPE_PATTERN}'", name="game_sessions_game_type_check"),
-    CheckConstraint("amount_paid_usdc >= 0", name="game_sessions_amount_paid_usdc_check"),
+    CheckConstraint("amount_paid_usdc >= 0 AND amount_paid_usdc <> 'NaN'", name="game_sessions_amount_paid_usdc_check"),
     CheckConstraint("status IN ('active', 'completed', 'expired')", name="game_sessions_status_check"),
     CheckConstraint(
         "status <> 'completed' OR (score IS NOT NULL AND completed_at IS NOT NULL)",
@@ -129,7 +129,9 @@ prize_pools = Table(
     CheckConstraint(
         "period_type <> 'weekly' OR extract(isodow FROM period_date) = 1", name="prize_pools_period_date_check"
     ),
-    CheckConstraint("total_amount_usdc >= 0 AND total_games >= 0", name="prize_pools_total_check"),
+    CheckConstraint(
+        "total_amount_usdc >= 0 AND total_amount_usdc <> 'NaN' AND total_games >= 0", name="prize_pools_total_check"
+    ),
     CheckConstraint("status IN ('active', 'finalized', 'paid')", name="prize_pools_status_check"),
     CheckConstraint("(winner_address IS NULL) = (winner_score IS NULL)", name="prize_pools_winner_check"),
     CheckConstraint(
@@ -164,6 +166,8 @@ leaderboard_touches = Table(
     Column("game_type", Text, nullable=False),
     Column("period_type", Text, nullable=False),
     Column("period_date", Date, nullable=False),
-    # No key and no index: it is appended to by every score and emptied every hour.
+    # No key and no index: it is appended to by every score and emptied every hour, so it is vacuumed by the number of
+    # dead rows, not by a share of rows that are there.
+    postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "1000"},
     comment="one row for each write to a board, put there by a trigger and taken by the leaderboard job",
 )

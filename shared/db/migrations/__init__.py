@@ -1,10 +1,94 @@
-"""The schema's migrations."""
+"""The schema's migrations: they create the contract's schema, or complete the one that the platform has.
 
-from sqlalchemy import Engine
+Alembic keeps the version, in a table of our own: the platform may use Alembic too.
+"""
 
-from shared.db.tables import metadata
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from shared.db.migrations import adoption
+from shared.db.migrations.creation import VERSION_TABLE
+from shared.db.migrations.differences import Difference, Kind, SchemaError, UpgradeError
+from shared.db.migrations.session import begin
+
+__all__ = ["Difference", "Kind", "SchemaError", "UpgradeError", "offline_sql", "upgrade"]
 
 
-def upgrade(engine: Engine) -> None:
-    """Create the tables."""
-    metadata.create_all(engine)
+def _silent(_: str) -> None:
+    """Report to nobody."""
+
+
+def upgrade(
+    engine: Engine, *, report: Callable[[str], None] = _silent, pause: Callable[[float], None] = time.sleep
+) -> None:
+    """Create the schema in an empty database, or complete the one that is there. Two at once are safe.
+
+    Nothing that is there is dropped or changed. What has to be is refused, all of it at once, before anything is done.
+    An upgrade that was killed is finished by the next one; one that finds nothing to do does nothing.
+
+    Args:
+        engine: on the database, as the role that is to own the tables, or does. Not through a transaction pooler.
+        report: takes lines that say what is going on.
+        pause: waits for a number of seconds.
+
+    Raises:
+        SchemaError: what is there differs from the contract in a way that somebody must decide.
+        UpgradeError: a statement failed; what was done before stays.
+    """
+    with begin(engine, report=report, pause=pause) as session:
+        if _version(session.connection) == _head():
+            adoption.complete(session)
+        else:
+            command.upgrade(_config(session=session), "head")
+
+
+def offline_sql(schema: str = "public") -> list[str]:
+    """The statements that create everything in an empty database, the version included, one per item.
+
+    They take no parameters, name the schema wherever it matters, and may be sent one by one or in one transaction.
+    """
+    output = _Statements()
+    command.upgrade(_config(schema=schema, output=output), "head", sql=True)
+    return output.statements
+
+
+class _Statements(io.StringIO):
+    """What Alembic writes in offline mode: it writes each statement at once, and comments, which are left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statements: list[str] = []
+
+    def write(self, written: str) -> int:
+        statement = written.strip().removesuffix(";")
+        if not statement.startswith("--"):
+            self.statements.append(statement)
+        return len(written)
+
+
+def _config(*, output: io.StringIO | None = None, **attributes: Any) -> Config:
+    config = Config(output_buffer=output, attributes=attributes)
+    config.set_main_option("script_location", "shared.db:migrations")
+    return config
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise UpgradeError("no revision is packaged: the installation is broken")
+    return head
+
+
+def _version(connection: Connection) -> str | None:
+    """The revision that the database has; None before the first."""
+    if connection.scalar(text("SELECT to_regclass(:name)"), {"name": VERSION_TABLE}) is None:
+        return None
+    version = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608 - a constant
+    return None if version is None else str(version)

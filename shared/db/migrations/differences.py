@@ -1,0 +1,61 @@
+"""What sets a database apart from the contract, and the statements that end it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """Who is to act on a difference."""
+
+    MISSING = "missing"  # an upgrade adds it
+    REFUSED = "refused"  # somebody must decide: an upgrade changes nothing while there is one
+    WARNING = "warning"  # the jobs work all the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One difference between a database and the contract.
+
+    Attributes:
+        kind: who is to act on it.
+        where: the table, column, constraint, index, trigger or function, such as `prize_pools.settled_by`.
+        what: what is the matter, as the rest of a sentence that begins with `where`.
+        statements: the SQL that ends it, to be run in this order, each on its own and outside a transaction.
+        note: what to consider before running them; empty for most.
+    """
+
+    kind: Kind
+    where: str
+    what: str
+    statements: Sequence[str] = ()
+    note: str = ""
+
+    @property
+    def mend(self) -> str:
+        """The statements as text to run in psql."""
+        return ";\n".join(self.statements) + ";" * bool(self.statements) + f" -- {self.note}" * bool(self.note)
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.what}"
+
+
+class UpgradeError(RuntimeError):
+    """The upgrade could not go on. The message is one line; what was done stays, and the next upgrade goes on there."""
+
+
+class SchemaError(UpgradeError):
+    """The schema cannot be adopted as it is. Nothing was changed.
+
+    The message lists every difference, each followed by the statements that mend it.
+
+    Attributes:
+        differences: those that were refused.
+    """
+
+    def __init__(self, differences: Sequence[Difference]) -> None:
+        self.differences = tuple(differences)
+        lines = [f"the schema differs from the contract in {len(differences)} places; nothing was changed"]
+        for difference in differences:
+            lines += [f"- {difference}", *(f"    {line}" for line in difference.mend.splitlines())]
+        super().__init__("\n".join(lines))
