@@ -128,14 +128,11 @@ def running(folder: Path) -> Emulator | None:
 
 def died(folder: Path) -> Emulator | None:
     """The emulator that ran on this folder last and was killed, or None: the next start goes back to where it began."""
-    emulator = _recorded(folder)
-    if (
-        emulator is None
-        or _is_emulator(emulator.pid, folder.resolve())
-        or FAREWELL in _log(folder).read_text(errors="replace")
-    ):
+    emulator, log = _recorded(folder), _log(folder)
+    if emulator is None or _is_emulator(emulator.pid, folder.resolve()):
         return None
-    return emulator
+    saved = log.exists() and FAREWELL in log.read_text(errors="replace")
+    return None if saved else emulator
 
 
 def stop(folder: Path) -> Emulator | None:
