@@ -128,9 +128,7 @@ def local_session() -> boto3.Session:
     """A session with the laptop cloud, whatever profile, region or credentials this machine has for AWS."""
     nothing = (None, None, os.devnull, None)
     no_profile = (None, None, None, None)
-    session = BotocoreSession(
-        session_vars={"profile": no_profile, "config_file": nothing, "credentials_file": nothing}
-    )
+    session = BotocoreSession(session_vars={"profile": no_profile, "config_file": nothing, "credentials_file": nothing})
     credentials = {name.lower(): value for name, value in LOCAL_CREDENTIALS.items()}
     return boto3.Session(botocore_session=session, region_name=LOCAL_REGION, **credentials)
 
