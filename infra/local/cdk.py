@@ -113,7 +113,10 @@ class Cdk:
 
 
 def _reason(output: str) -> str:
-    """The line that says why: the CDK's own mark, or else the last one."""
+    """The line that says why: our own app's, or the first resource that failed, or the CDK's mark, or the last one."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
-    marked = [line for line in lines if "❌" in line]
-    return (marked or lines or ["no message"])[-1]
+    for mark in ("arcade-jobs: ", "_FAILED ", "❌"):
+        for line in lines:
+            if mark in line:
+                return line.removeprefix(mark)
+    return lines[-1] if lines else "no message"

@@ -182,7 +182,7 @@ def guide(cloud: Cloud) -> Sequence[str]:
     return (
         f"{stack_name(deployed.stage)} runs at {deployed.endpoint}; its schedules fire.",
         f"  invoke  {invoke}",
-        f"     or   {command} --local trigger prize-pool",
-        f"  watch   {command} --local history",
+        f"     or   {command} trigger prize-pool --local",
+        f"  watch   {command} history --local",
         f"  stop    {command} local down",
     )
