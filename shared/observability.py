@@ -13,7 +13,7 @@ SERVICE = "arcade-jobs"
 METRICS_NAMESPACE = "ArcadeJobs"
 DIMENSIONS = ("service", "job")  # of every metric; alarms must name exactly these
 
-logger = Logger(service=SERVICE)
+logger = Logger(service=SERVICE, serialize_stacktrace=False)  # the traceback once, as text
 
 
 def publish_metrics(job: str, counts: Mapping[str, int], *, run_id: str) -> None:

@@ -13,6 +13,10 @@ from sqlalchemy import Engine, create_engine
 from infra.local import postgres
 from infra.local.runs_table import create_runs_table
 from shared.db import migrations
+from shared.db.connection import open_engine
+from shared.services.transactions import Transactions
+from tests.arcade import Arcade
+from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -57,3 +61,21 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
         client = boto3.client("dynamodb", region_name="us-east-1")
         create_runs_table(client, "runs")
         yield client
+
+
+@pytest.fixture
+def arcade(engine: Engine) -> Arcade:
+    return Arcade(engine)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def transactions(engine: Engine, clock: FakeClock) -> Iterator[Transactions]:
+    """Transactions as the functions have them: one connection, with the limits of a session."""
+    jobs_engine = open_engine(engine.url.render_as_string(hide_password=False))
+    yield Transactions(engine=jobs_engine, sleep=clock.sleep, chance=lambda: 1.0)
+    jobs_engine.dispose()

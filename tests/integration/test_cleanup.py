@@ -1,0 +1,136 @@
+"""The removal of unfinished business (DESIGN section 2, Cleaning), on PostgreSQL."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select, text
+
+from shared.db.tables import game_sessions, leaderboard_entries
+from shared.domain.run import Outcome, Run, RunStatus
+from shared.services import cleanup
+from shared.services.cleanup import Cleaner
+from shared.services.transactions import Transactions
+from tests.arcade import Arcade
+from tests.fakes import FakeClock, make_run
+
+SLOT = "2026-01-12T03:00:00Z"
+Clean = Callable[[Run], Outcome]
+
+
+@pytest.fixture
+def cleaner(transactions: Transactions, clock: FakeClock) -> Cleaner:
+    return Cleaner(transactions=transactions, session_expiry=timedelta(minutes=30), clock=clock)
+
+
+def count(arcade: Arcade, table: object) -> int:
+    with arcade.engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_only_unfinished_sessions_older_than_the_expiry_go(arcade: Arcade, cleaner: Clean) -> None:
+    arcade.add_session("2026-01-12T02:29:59.999999Z", amount="0.02")
+    kept = {
+        arcade.add_session("2026-01-12T02:30:00Z"),
+        arcade.add_session("2026-01-12T02:00:00Z", status="expired"),
+        arcade.add_session("2025-01-12T02:00:00Z", score=1, completed_at="2025-01-12T02:01:00Z"),
+    }
+    outcome = cleaner(make_run(SLOT, job="cleanup"))
+    assert outcome.result == {
+        "expired_sessions_deleted": 1,
+        "expired_amount_usdc": "0.020000",
+        "orphaned_entries_deleted": 0,
+        "entries_archived": 0,
+        "remaining": 0,
+        "duration_ms": 0,
+        "errors": [],
+    }
+    with arcade.engine.connect() as connection:
+        assert set(connection.scalars(select(game_sessions.c.id))) == kept
+
+
+def test_only_old_entries_without_a_session_go(arcade: Arcade, cleaner: Clean) -> None:
+    arcade.add_entry(uuid4(), 5, "2026-01-12T02:29:59Z", player="0xorphan")
+    arcade.add_entry(uuid4(), 5, "2026-01-12T02:30:00Z", player="0xyoung")
+    arcade.play("0xbacked", 5, "2026-01-11T02:00:00Z")
+    assert cleaner(make_run(SLOT)).result["orphaned_entries_deleted"] == 1
+    with arcade.engine.connect() as connection:
+        players = set(connection.scalars(select(leaderboard_entries.c.player_address)))
+    assert players == {"0xyoung", "0xbacked"}
+
+
+def test_the_entries_of_a_deleted_session_go_in_the_same_run(arcade: Arcade, cleaner: Clean) -> None:
+    arcade.add_entry(arcade.add_session("2026-01-11T02:00:00Z"), 5, "2026-01-11T02:01:00Z")
+    foreseen = cleaner(make_run(SLOT, dry_run=True))
+    assert count(arcade, game_sessions) == count(arcade, leaderboard_entries) == 1
+    outcome = cleaner(make_run(SLOT))
+    assert outcome.result == foreseen.result
+    assert outcome.result["orphaned_entries_deleted"] == outcome.result["expired_sessions_deleted"] == 1
+
+
+def test_deletes_go_batch_by_batch_to_the_end(arcade: Arcade, cleaner: Clean, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleanup, "SESSION_BATCH", 7)
+    monkeypatch.setattr(cleanup, "ORPHAN_WINDOW", 11)
+    monkeypatch.setattr(cleanup, "ORPHAN_BATCH", 3)
+    with arcade.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, created_at)"
+                " SELECT gen_random_uuid(), 'pong', '0xa', 0.01, '2026-01-11' FROM generate_series(1, 50)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO leaderboard_entries"
+                " (session_id, game_type, player_address, score, period_type, period_date, created_at)"
+                " SELECT gen_random_uuid(), 'pong', n::text, 1, 'alltime', '1970-01-01', '2026-01-11'"
+                " FROM generate_series(1, 50) n"
+            )
+        )
+    result = cleaner(make_run(SLOT)).result
+    assert (result["expired_sessions_deleted"], result["orphaned_entries_deleted"]) == (50, 50)
+    assert result["expired_amount_usdc"] == "0.500000"
+
+
+def test_a_session_that_somebody_holds_is_left_and_counted_as_remaining(arcade: Arcade, cleaner: Clean) -> None:
+    held = arcade.add_session("2026-01-11T02:00:00Z")
+    arcade.add_session("2026-01-11T02:00:01Z")
+    with arcade.engine.begin() as player:
+        player.execute(
+            text("UPDATE game_sessions SET status = 'completed', score = 3, completed_at = now() WHERE id = :id"),
+            {"id": held},
+        )
+        result = cleaner(make_run(SLOT)).result
+    assert (result["expired_sessions_deleted"], result["remaining"]) == (1, 1)
+    assert count(arcade, game_sessions) == 1
+
+
+def test_a_run_out_of_time_keeps_what_it_did_and_says_what_remains(
+    arcade: Arcade, cleaner: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "SESSION_BATCH", 1)
+    for second in range(3):
+        arcade.add_session(f"2026-01-11T02:00:0{second}Z")
+    left = iter([300, 300, 14, 14, 14])
+    run = make_run(SLOT)
+    outcome = cleaner(Run(id=run.id, tick=run.tick, time_left=lambda: timedelta(seconds=next(left))))
+    assert outcome.status is RunStatus.INCOMPLETE
+    assert (outcome.result["expired_sessions_deleted"], outcome.result["remaining"]) == (2, 1)
+    assert cleaner(make_run(SLOT)).result["expired_sessions_deleted"] == 1
+
+
+def test_a_step_that_fails_does_not_stop_the_other(arcade: Arcade, cleaner: Clean) -> None:
+    arcade.add_session("2026-01-11T02:00:00Z")
+    arcade.add_entry(uuid4(), 5, "2026-01-11T02:01:00Z")
+    with arcade.engine.begin() as connection:
+        connection.execute(
+            text("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$")
+        )
+        connection.execute(
+            text("CREATE TRIGGER refuse BEFORE DELETE ON game_sessions FOR EACH ROW EXECUTE FUNCTION refuse()")
+        )
+    outcome = cleaner(make_run(SLOT))
+    assert outcome.status is RunStatus.PARTIAL
+    assert outcome.result["errors"] == [{"step": "expired_sessions", "error": "not this one (SQLSTATE P0001)"}]
+    assert (outcome.result["orphaned_entries_deleted"], outcome.result["remaining"]) == (1, 1)
