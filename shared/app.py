@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config as ClientConfig
 from botocore.session import Session
+from sqlalchemy import Engine
 
 from shared.config import Config
 from shared.db.connection import open_engine
@@ -35,8 +36,15 @@ RUNS_TABLE_CLIENT = ClientConfig(
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """What the handlers call."""
+    """What the handlers call.
 
+    Attributes:
+        engine: its one database connection, to be disposed of by whoever does not leave that to the end of the process.
+        runner: runs the jobs below.
+        clock: the wall clock, aware.
+    """
+
+    engine: Engine
     runner: Runner
     clock: Callable[[], datetime]
     settle_prize_pools: Callable[[Run], Outcome]
@@ -63,9 +71,11 @@ def build_app(
         ConfigError: naming every variable that is missing or malformed.
     """
     config = Config.from_env(env)
-    transactions = Transactions(engine=open_engine(config.database_url), sleep=sleep)
+    engine = open_engine(config.database_url)
+    transactions = Transactions(engine=engine, sleep=sleep)
     client = dynamodb or cast("DynamoDBClient", Session().create_client("dynamodb", config=RUNS_TABLE_CLIENT))
     return App(
+        engine=engine,
         runner=Runner(
             store=RunStore(client=client, table_name=config.runs_table_name, clock=clock),
             clock=clock,
