@@ -1,7 +1,6 @@
 """The handlers with real events, PostgreSQL and an emulated DynamoDB: what a run returns, stores, logs and raises."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,13 +53,6 @@ def invoke(app: App) -> Invoke:
         return replace(handler, app=lambda: app)(event, FakeContext(aws_request_id=request_id))
 
     return call
-
-
-@pytest.fixture
-def output(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> pytest.CaptureFixture[str]:
-    """Standard output with the log in it, as Lambda sees it: the logger took hold of it before the capture began."""
-    monkeypatch.setattr(logger.registered_handler, "stream", sys.stdout)
-    return capsys
 
 
 def lines(captured: str) -> list[dict[str, Any]]:
@@ -130,23 +122,23 @@ def test_a_manual_event_without_a_time_is_a_run_of_its_own(invoke: Invoke) -> No
 
 
 def test_a_dry_run_stands_for_no_slot_and_counts_for_no_alarm(
-    invoke: Invoke, arcade: Arcade, output: pytest.CaptureFixture[str]
+    invoke: Invoke, arcade: Arcade, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool_id = arcade.add_pool("2026-01-11")
     dry = invoke(prize_pool.handler, {"time": "2026-01-12T00:00:00Z", "dry_run": True}, request_id="r8")
     assert (dry["run_id"], dry["dry_run"], dry["result"]["pools_finalized"]) == ("prize-pool:r8", True, 1)
-    assert metrics(output.readouterr().out) == []
+    assert metrics(capsys.readouterr().out) == []
     assert arcade.pool(pool_id).status == "active"
     assert not invoke(prize_pool.handler, event("prize_pool"))["duplicate"]
 
 
 def test_a_run_publishes_its_counts_under_service_and_job(
-    invoke: Invoke, arcade: Arcade, output: pytest.CaptureFixture[str]
+    invoke: Invoke, arcade: Arcade, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arcade.add_pool("2026-01-11")
     for _ in range(2):  # a duplicate publishes nothing
         invoke(prize_pool.handler, event("prize_pool"))
-    assert metrics(output.readouterr().out) == [
+    assert metrics(capsys.readouterr().out) == [
         {
             "namespace": "ArcadeJobs",
             "dimensions": {"service": "arcade-jobs", "job": "prize-pool"},
@@ -156,12 +148,12 @@ def test_a_run_publishes_its_counts_under_service_and_job(
 
 
 def test_every_log_line_of_a_run_names_run_and_job(
-    invoke: Invoke, arcade: Arcade, output: pytest.CaptureFixture[str]
+    invoke: Invoke, arcade: Arcade, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arcade.add_pool("2026-01-11")
     invoke(prize_pool.handler, event("prize_pool"))
     logger.info("after the run")
-    *of_the_run, after = [line for line in lines(output.readouterr().out) if "_aws" not in line]
+    *of_the_run, after = [line for line in lines(capsys.readouterr().out) if "_aws" not in line]
     assert of_the_run
     assert {(line["run_id"], line["job"]) for line in of_the_run} == {("prize-pool:2026-01-12T00:00Z", "prize-pool")}
     assert "run_id" not in after
@@ -185,13 +177,13 @@ def a_poisoned_pool(arcade: Arcade) -> Arcade:
 
 
 def test_a_scheduled_run_that_is_partial_raises_and_its_retry_finishes_it(
-    invoke: Invoke, app: App, a_poisoned_pool: Arcade, output: pytest.CaptureFixture[str]
+    invoke: Invoke, app: App, a_poisoned_pool: Arcade, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(
         RunNotSucceededError, match=r"^run prize-pool:2026-01-12T00:00Z partial; .* poisoned \(SQLSTATE"
     ):
         invoke(prize_pool.handler, event("prize_pool"))
-    [published] = metrics(output.readouterr().out)
+    [published] = metrics(capsys.readouterr().out)
     assert published["values"] == {"RunFailed": 1, "ItemsProcessed": 1, "ItemsFailed": 1, "PoolsWithoutWinner": 1}
     [stored] = app.runner.store.list_runs()
     assert (stored.status, stored.attempt, stored.counts["errors"]) == ("partial", 1, 1)
@@ -207,7 +199,7 @@ def test_a_manual_run_returns_its_result_whatever_the_status(invoke: Invoke) -> 
 
 
 def test_a_job_works_without_its_runs_table_and_says_so_in_a_metric(
-    env: Mapping[str, str], invoke: Invoke, arcade: Arcade, clock: FakeClock, output: pytest.CaptureFixture[str]
+    env: Mapping[str, str], invoke: Invoke, arcade: Arcade, clock: FakeClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool_id = arcade.add_pool("2026-01-11")
     nowhere = boto3.client(
@@ -222,7 +214,7 @@ def test_a_job_works_without_its_runs_table_and_says_so_in_a_metric(
     assert invoke(prize_pool.handler, event("prize_pool"), app=app)["status"] == "succeeded"
     app.engine.dispose()
     assert arcade.pool(pool_id).status == "finalized"
-    [published] = metrics(output.readouterr().out)
+    [published] = metrics(capsys.readouterr().out)
     assert (published["values"]["RunSucceeded"], published["values"]["RunNotRecorded"]) == (1, 1)
 
 
@@ -248,7 +240,7 @@ def test_a_malformed_environment_is_refused_before_anything_is_touched(env: Mapp
 
 
 def test_an_unreachable_database_fails_the_run_in_one_line_without_the_password(
-    dynamodb: "DynamoDBClient", invoke: Invoke, clock: FakeClock, output: pytest.CaptureFixture[str]
+    dynamodb: "DynamoDBClient", invoke: Invoke, clock: FakeClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     env = {"DATABASE_URL": f"postgresql://jobs:{SECRET}@127.0.0.1:1/arcade", "RUNS_TABLE_NAME": "runs"}
     app = build_app(env, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
@@ -260,5 +252,5 @@ def test_an_unreachable_database_fails_the_run_in_one_line_without_the_password(
     failed = invoke(prize_pool.handler, {}, app=app)
     assert failed["status"] == "failed"
     assert "\n" not in failed["result"]["errors"][0]["error"]
-    assert SECRET not in output.readouterr().out
+    assert SECRET not in capsys.readouterr().out
     assert SECRET not in json.dumps(failed)
