@@ -209,11 +209,12 @@ class _Cluster:
         settings["unix_socket_directories"] = str(sockets).replace("'", "''")
         (self.data / "postgresql.auto.conf").write_text("".join(f"{k} = '{v}'\n" for k, v in settings.items()))
         log.touch()
+        already_logged = log.stat().st_size
         for path in (self.data, sockets, log):
             self.owner.give(path)
         code, output = self._run("pg_ctl", "-D", self.data, "-w", "-t", PATIENCE, "-l", log, "start")
         if code and self._process() is None:  # or else another one was on its way up: its starter was killed
-            said = _reason(log.read_text(errors="replace")) or _reason(output)
+            said = _reason(log.read_bytes()[already_logged:].decode(errors="replace")) or _reason(output)
             raise PostgresError(f"PostgreSQL did not start: {said} (all of it: {log})")
 
     def _account(self) -> list[str]:
@@ -275,7 +276,7 @@ def _owner(folder: Path) -> _Owner:
 
     In a user namespace root's own files belong to the mapped user. Where namespaces are denied (Docker's default) or
     other users' folders are in the way, it is nobody, with only the right to read and write what root may: the project
-    may lie under a closed /root.
+    may lie under a closed /root. (The secure bit is for access(2), which forgets capabilities without it.)
     """
     if os.geteuid() != 0:
         return _Owner()
@@ -283,7 +284,7 @@ def _owner(folder: Path) -> _Owner:
     nobody = _Owner(
         prefix=(
             *("setpriv", f"--reuid={UNPRIVILEGED_ID}", f"--regid={UNPRIVILEGED_ID}", "--clear-groups"),
-            *("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"),
+            *("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--securebits=+no_setuid_fixup"),
         ),
         user_id=UNPRIVILEGED_ID,
     )

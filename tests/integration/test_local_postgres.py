@@ -257,8 +257,15 @@ def deny(programs: Path, name: str) -> None:
     (programs / name).chmod(0o755)
 
 
-def test_where_user_namespaces_are_denied_root_becomes_nobody(data: Path, denied: Path) -> None:
-    """Docker's default. The data lie in a folder that only root may enter, as under /root."""
+def test_where_user_namespaces_are_denied_root_becomes_nobody(
+    data: Path, denied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker's default. Data and programs lie in a folder that only root may enter, as under /root."""
+    package = postgres._binaries().parents[1]
+    for part in (package, package.with_name(package.name + ".libs")):
+        if part.exists():  # on macOS the libraries lie elsewhere
+            shutil.copytree(part, data.parent / part.name)
+    monkeypatch.setattr(postgres, "_binaries", lambda: data.parent / package.name / "pginstall" / "bin")
     deny(denied, "unshare")
     with postgres.serve(data, environment={}) as server:
         assert ask(server) == 1
