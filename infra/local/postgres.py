@@ -26,10 +26,12 @@ import psutil
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from shared.db.connection import open_engine
+from shared.db.errors import describe
+
 SUPERUSER = "postgres"
 PATIENCE = 60  # seconds that a server may take to start, to recover or to stop
 UNPRIVILEGED_ID = 65534  # nobody: who runs the server when root may not make a user namespace
-CONNECT_TIMEOUT = 10  # seconds
 LONGEST_SOCKET = 100  # bytes of a socket's path: macOS has room for 103, Linux for 107
 SETTINGS = {
     "listen_addresses": "",  # a socket in a folder of the user's own; nothing to reach over a network
@@ -257,18 +259,15 @@ def _existing(database_url: str) -> Server:
         raise PostgresError("DATABASE_URL: not a URL such as postgresql+pg8000://user@host:5432/database") from None
     if url.get_backend_name() != "postgresql":
         raise PostgresError(f"DATABASE_URL: {url.drivername!r} is not PostgreSQL; expected postgresql+pg8000://...")
-    url = url.set(drivername="postgresql+pg8000")
-    engine = create_engine(url, connect_args={"timeout": CONNECT_TIMEOUT})
+    engine = open_engine(database_url)
     try:
         with engine.connect():
             pass
-    except DBAPIError as error:
-        said = error.orig.args[0] if error.orig and error.orig.args else error
-        reason = " ".join(str(said.get("M") if isinstance(said, dict) else said).split())
-        raise PostgresError(f"DATABASE_URL: cannot connect to {url.render_as_string()}: {reason}") from None
+    except (DBAPIError, OSError) as error:  # pg8000 passes some of the latter on while it connects
+        raise PostgresError(f"DATABASE_URL: cannot connect to {url.render_as_string()}: {describe(error)}") from None
     finally:
         engine.dispose()
-    return Server(admin_url=url)
+    return Server(admin_url=engine.url)
 
 
 def _owner(folder: Path) -> _Owner:

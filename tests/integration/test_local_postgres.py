@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from infra.local import postgres
@@ -144,6 +144,17 @@ def test_the_first_one_may_leave_first(made_data: Path) -> None:
         other.communicate()
         assert ask(server) == 1
     assert server_process(made_data) is None
+
+
+def test_a_server_runs_on_while_somebody_holds_a_lease(made_data: Path) -> None:
+    with postgres.serve(made_data, environment={}):
+        lease = postgres.lease(made_data)
+    assert postgres.is_running(made_data)
+    assert not postgres.stop_unused(made_data)
+    lease.close()
+    assert postgres.stop_unused(made_data)
+    assert not postgres.is_running(made_data)
+    assert not postgres.stop_unused(made_data)
 
 
 def test_a_server_whose_user_was_killed_is_used_again_and_stopped(made_data: Path) -> None:
@@ -336,8 +347,8 @@ def test_a_given_server_that_cannot_be_reached_is_named_without_its_password(dat
 
 
 def test_what_a_given_server_says_is_passed_on(server: postgres.Server, data: Path) -> None:
-    url: URL = server.admin_url.set(database="absent")
-    assert refusal(data, url.render_as_string()).endswith('database "absent" does not exist')
+    url = server.admin_url.set(database="absent").render_as_string()
+    assert refusal(data, url).endswith('database "absent" does not exist (SQLSTATE 3D000)')
 
 
 def test_ctrl_c_in_a_terminal_stops_the_server(made_data: Path) -> None:
