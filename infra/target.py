@@ -1,0 +1,66 @@
+"""Where the stack is deployed to: AWS, or the emulator of the laptop cloud (DESIGN section 5, Local cloud).
+
+The two targets below are the one list of all that differs. Every construct is the same for both and looks its choice up
+here; a test compares the two templates and holds them to this list.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from aws_cdk import RemovalPolicy
+
+FUNCTION_PYTHON = "3.13"  # major.minor, the functions' runtime on AWS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """The interpreter that the asset is built for.
+
+    Attributes:
+        python: a version such as `3.13`, or the path of an interpreter.
+        wheels: the platform whose wheels are taken, as uv names it; None for this machine's.
+    """
+
+    python: str
+    wheels: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One place to deploy to, and all that is special about it.
+
+    Attributes:
+        name: the value of the context key `target`.
+        platform: of the asset.
+        takes_database_url: whether DATABASE_URL is given whole, password and all, instead of a network (VPC, subnets,
+            security groups, `rds-db:connect`) around an address.
+        has_composite_alarms: whether one alarm per job gathers its others.
+        removal_policy: what becomes of the runs table and the logs when the stack is destroyed.
+        is_protected: whether the runs table refuses to be deleted.
+    """
+
+    name: str
+    platform: Platform
+    takes_database_url: bool
+    has_composite_alarms: bool
+    removal_policy: RemovalPolicy
+    is_protected: bool
+
+
+AWS = Target(
+    name="aws",
+    platform=Platform(python=FUNCTION_PYTHON, wheels="aarch64-manylinux2014"),
+    takes_database_url=False,
+    has_composite_alarms=True,
+    removal_policy=RemovalPolicy.RETAIN,
+    is_protected=True,
+)
+LOCAL = Target(
+    name="local",
+    platform=Platform(python=sys.executable, wheels=None),  # the context key `assetPython` names another
+    takes_database_url=True,
+    has_composite_alarms=False,  # the emulator fails on one
+    removal_policy=RemovalPolicy.DESTROY,
+    is_protected=False,
+)
+TARGETS = {target.name: target for target in (AWS, LOCAL)}
