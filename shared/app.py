@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config as ClientConfig
@@ -13,6 +14,7 @@ from botocore.session import Session
 from sqlalchemy import Engine
 
 from shared.config import Config
+from shared.credentials import password_source
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.run import Outcome, Run
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 RUNS_TABLE_CLIENT = ClientConfig(
     connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2, "mode": "standard"}
 )
+# Who signs the certificates of RDS; the asset has it beside this package, a laptop does not.
+RDS_AUTHORITIES = Path(__file__).parent.parent / "rds-ca-bundle.pem"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +75,14 @@ def build_app(
         ConfigError: naming every variable that is missing or malformed.
     """
     config = Config.from_env(env)
-    engine = open_engine(config.database_url)
+    session = Session()
+    engine = open_engine(
+        config.database_url,
+        password=password_source(config, session),
+        ca_file=RDS_AUTHORITIES if RDS_AUTHORITIES.exists() else None,
+    )
     transactions = Transactions(engine=engine, sleep=sleep)
-    client = dynamodb or cast("DynamoDBClient", Session().create_client("dynamodb", config=RUNS_TABLE_CLIENT))
+    client = dynamodb or cast("DynamoDBClient", session.create_client("dynamodb", config=RUNS_TABLE_CLIENT))
     return App(
         engine=engine,
         runner=Runner(

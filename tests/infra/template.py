@@ -97,7 +97,9 @@ class Template:
     def allowed(self, job: str) -> dict[str, Any]:
         """Action by action, on what a function's role may do it."""
         return {
-            action: statement["Resource"] for statement in self.statements(job) for action in _listed(statement["Action"])
+            action: statement["Resource"]
+            for statement in self.statements(job)
+            for action in _listed(statement["Action"])
         }
 
     def alarm(self, name: str) -> dict[str, Any]:

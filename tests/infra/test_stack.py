@@ -75,7 +75,9 @@ def test_a_schedule_sends_the_same_event_as_a_rule(synthesize):
 
 def test_a_rule_may_invoke_its_function(synthesize):
     template = synthesize(EXISTING)
-    allowed = {permission["FunctionName"]["Fn::GetAtt"][0] for permission in template.properties("AWS::Lambda::Permission")}
+    allowed = {
+        permission["FunctionName"]["Fn::GetAtt"][0] for permission in template.properties("AWS::Lambda::Permission")
+    }
     assert allowed == {template.function_id(job) for job in JOB_NAMES}
     assert all("SourceArn" in permission for permission in template.properties("AWS::Lambda::Permission"))
 
@@ -107,7 +109,9 @@ def test_each_function_runs_its_handler_as_the_table_says(synthesize):
 
 
 def test_memory_and_concurrency_are_set_for_all_or_for_one(synthesize):
-    template = synthesize(EXISTING | {"memory": "256", "memory.leaderboard": "1024", "reservedConcurrency.cleanup": "1"})
+    template = synthesize(
+        EXISTING | {"memory": "256", "memory.leaderboard": "1024", "reservedConcurrency.cleanup": "1"}
+    )
     memory = {job: template.function(job)["MemorySize"] for job in JOB_NAMES}
     assert memory == {"prize-pool": 256, "leaderboard": 1024, "cleanup": 256}
     reserved = {job: template.function(job).get("ReservedConcurrentExecutions") for job in JOB_NAMES}
@@ -123,7 +127,9 @@ def test_each_function_logs_to_its_own_group_which_forgets(synthesize):
     template = synthesize(EXISTING)
     groups = {template.function(job)["LoggingConfig"]["LogGroup"]["Ref"] for job in JOB_NAMES}
     assert len(groups) == 3
-    assert all(template.resources("AWS::Logs::LogGroup")[group]["Properties"]["RetentionInDays"] == 90 for group in groups)
+    assert all(
+        template.resources("AWS::Logs::LogGroup")[group]["Properties"]["RetentionInDays"] == 90 for group in groups
+    )
 
 
 def test_a_failed_event_is_tried_twice_more_and_then_kept(synthesize):
