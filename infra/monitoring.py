@@ -63,11 +63,12 @@ class Monitoring(Construct):
         self._action = actions.SnsAction(topic)
         alarms: list[cloudwatch.Alarm] = []
         for scheduled in jobs:
-            of_job = self._alarms_of(scheduled)
+            of_job = self._alarms_of(scheduled, target)
             alarms += of_job
             if target.has_composite_alarms:
                 self._add_composite(scheduled.choice.job, of_job)
-        alarms += self._alarms_of_stack(jobs)
+        if target.has_expression_alarms:
+            alarms += self._alarms_of_stack(jobs)
         self.dashboard = cloudwatch.Dashboard(
             self,
             "Dashboard",
@@ -76,7 +77,7 @@ class Monitoring(Construct):
             widgets=_widgets(jobs, alarms),
         )
 
-    def _alarms_of(self, scheduled: ScheduledJob) -> list[cloudwatch.Alarm]:
+    def _alarms_of(self, scheduled: ScheduledJob, target: Target) -> list[cloudwatch.Alarm]:
         job, function = scheduled.choice.job, scheduled.function
         look = f"Look at: arcade-jobs history {job.name}, then arcade-jobs show RUN_ID."
         alarms = [
@@ -105,7 +106,7 @@ class Monitoring(Construct):
                 f" the database; give it memory with -c memory.{job.name}=1024.",
             ),
         ]
-        if scheduled.choice.is_enabled:
+        if scheduled.choice.is_enabled and target.has_expression_alarms:
             alarms.append(self._silence(job))
         return alarms
 

@@ -35,6 +35,7 @@ class Target:
         takes_database_url: whether DATABASE_URL is given whole, password and all, instead of a network (VPC, subnets,
             security groups, `rds-db:connect`) around an address.
         has_composite_alarms: whether one alarm per job gathers its others.
+        has_expression_alarms: whether alarms may compute: those of silence, and those that sum over the jobs.
         removal_policy: what becomes of the runs table and the logs when the stack is destroyed.
         is_protected: whether the runs table refuses to be deleted.
     """
@@ -43,6 +44,7 @@ class Target:
     platform: Platform
     takes_database_url: bool
     has_composite_alarms: bool
+    has_expression_alarms: bool
     removal_policy: RemovalPolicy
     is_protected: bool
 
@@ -52,6 +54,7 @@ AWS = Target(
     platform=Platform(python=FUNCTION_PYTHON, wheels="aarch64-manylinux2014"),
     takes_database_url=False,
     has_composite_alarms=True,
+    has_expression_alarms=True,
     removal_policy=RemovalPolicy.RETAIN,
     is_protected=True,
 )
@@ -60,6 +63,7 @@ LOCAL = Target(
     platform=Platform(python=sys.executable, wheels=None),  # the context key `assetPython` names another
     takes_database_url=True,
     has_composite_alarms=False,  # the emulator fails on one
+    has_expression_alarms=False,  # and on metric math
     removal_policy=RemovalPolicy.DESTROY,
     is_protected=False,
 )

@@ -1,8 +1,9 @@
 """The AWS emulator of the laptop cloud: ministack, one process in an environment of its own.
 
-It outlives the command that started it. What it was started with is on its command line, so that a process id that
-was used again is never taken for it. It answers on loopback only, and saves its state when it is asked to stop
-(SIGTERM); killed, it loses what came after its last clean stop.
+It outlives the command that started it. Its folder is on its command line, so that a process id that was used again is
+never taken for it. It answers on loopback only. It saves its state when it is asked to stop (SIGTERM), but its buckets
+at once: of one that was killed, half of a deployment would be left. So each start keeps a copy of the state, and the
+start after a kill goes back to it.
 
 Its functions inherit its environment. So it gets none of ours: a variable that the template forgets must be missing
 here as it would be on AWS.
@@ -40,6 +41,7 @@ SETTINGS = {
 }
 # What it says, and goes on with nothing, when a file of its saved state cannot be used.
 STATE_REFUSALS = ("Persistence: failed to load", "refusing to load", "Failed to restore persisted state")
+FAREWELL = "Persistence: saved"
 
 
 class EmulatorError(RuntimeError):
@@ -90,8 +92,9 @@ def start(
             raise EmulatorError(f"the emulator is not installed ({python} is missing): run make local")
         port = port or _free_port()
         _refuse_taken(port)
-        log = folder / "emulator.log"
-        shutil.rmtree(folder / "tmp", ignore_errors=True)  # code of functions; workers of a killed emulator are gone
+        log = _log(folder)
+        _settle_state(folder)
+        shutil.rmtree(folder / "tmp", ignore_errors=True)
         (folder / "tmp").mkdir()
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -124,8 +127,12 @@ def running(folder: Path) -> Emulator | None:
 
 
 def died(folder: Path) -> Emulator | None:
-    """The emulator that ran on this folder and was never stopped: its state is that of the clean stop before."""
-    return None if running(folder) else _recorded(folder)
+    """The emulator that ran on this folder last and was killed, or None: the next start goes back to where it began."""
+    emulator, log = _recorded(folder), _log(folder)
+    if emulator is None or _is_emulator(emulator.pid, folder.resolve()):
+        return None
+    saved = log.exists() and FAREWELL in log.read_text(errors="replace")
+    return None if saved else emulator
 
 
 def stop(folder: Path) -> Emulator | None:
@@ -169,8 +176,8 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "TZ": "UTC",
         "TMPDIR": str(folder / "tmp"),
         "GATEWAY_PORT": str(port),
-        "STATE_DIR": str(folder / "state"),
-        "S3_DATA_DIR": str(folder / "s3"),
+        "STATE_DIR": str(folder / "state" / "services"),
+        "S3_DATA_DIR": str(folder / "state" / "s3"),
         **SETTINGS,
     }
 
@@ -189,8 +196,21 @@ def _is_emulator(pid: int, folder: Path) -> bool:
         return False
 
 
+def _settle_state(folder: Path) -> None:
+    """Keep a copy of the state that a clean stop left; after a kill, go back to the copy."""
+    state, copy = folder / "state", folder / "state.copy"
+    source, target = (copy, state) if died(folder) else (state, copy)
+    shutil.rmtree(target, ignore_errors=True)
+    if source.exists():
+        shutil.copytree(source, target)
+
+
 def _pid_file(folder: Path) -> Path:
     return folder / "emulator.json"
+
+
+def _log(folder: Path) -> Path:
+    return folder / "emulator.log"
 
 
 @contextlib.contextmanager

@@ -67,6 +67,16 @@ class Server:
         self._execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
         return self.url(name)
 
+    def ensure_database(self, name: str) -> URL:
+        """Create a database unless there is one of that name."""
+        engine = create_engine(self.admin_url)
+        try:
+            with engine.connect() as connection:
+                found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
+        finally:
+            engine.dispose()
+        return self.url(name) if found else self.create_database(name)
+
     def drop_database(self, name: str) -> None:
         """Drop a database and whoever is connected to it. One that is not there is no error."""
         self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

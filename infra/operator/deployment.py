@@ -1,12 +1,18 @@
-"""Finding a deployed stage: its stack's outputs tell the names of everything (DESIGN section 3, Command)."""
+"""Finding a deployed stage: its stack's outputs tell the names of everything (DESIGN section 3, Command).
 
+AWS and the laptop cloud are told apart here and nowhere else: the local one is the same code with another endpoint.
+"""
+
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session as BotocoreSession
 
 from shared.runs.store import RunStore
 
@@ -14,7 +20,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 DEFAULT_STAGE = "dev"
-EMULATOR_CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+LOCAL_REGION = "us-east-1"
+LOCAL_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
 
 
 class DeploymentError(Exception):
@@ -27,12 +35,16 @@ class Deployment:
 
     Attributes:
         stage: such as `dev` or `prod`.
+        account: the account it is in.
+        caller: the ARN of whoever asks.
         session: whose credentials and region are used.
         endpoint: of the emulator; None on AWS.
         outputs: those of the stack, by name.
     """
 
     stage: str
+    account: str
+    caller: str
     session: boto3.Session
     endpoint: str | None
     outputs: Mapping[str, str]
@@ -52,8 +64,23 @@ class Deployment:
 
     def run_store(self) -> RunStore:
         """The stage's run records."""
-        client: DynamoDBClient = self.session.client("dynamodb", endpoint_url=self.endpoint)
+        client: DynamoDBClient = self.client("dynamodb")
         return RunStore(client=client, table_name=self.output("RunsTableName"), clock=lambda: datetime.now(UTC))
+
+    def function(self, job: str) -> str:
+        """The name of a job's function."""
+        return self.output(f"{_title(job)}FunctionName")
+
+    def dead_letter_queue(self, job: str) -> str:
+        """The URL of a job's dead-letter queue."""
+        return self.output(f"{_title(job)}DeadLetterQueueUrl")
+
+    def client(self, service: str, config: Config = PATIENCE) -> Any:
+        """A client of one of AWS's services, by its name in boto3."""
+        return self.session.client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
+
+    def __str__(self) -> str:
+        return f"account {self.account}, {self.session.region_name}, stack {stack_name(self.stage)}"
 
 
 def stack_name(stage: str) -> str:
@@ -76,18 +103,35 @@ def find_deployment(
         DeploymentError: no credentials, no region, or no such stack.
     """
     try:
-        if endpoint is None:
-            session = boto3.Session(profile_name=profile, region_name=region)
-        else:  # never the user's own credentials, whatever AWS_PROFILE says
-            session = boto3.Session(**EMULATOR_CREDENTIALS, region_name=region or "us-east-1")
-        cloudformation = session.client("cloudformation", endpoint_url=endpoint)
+        session = boto3.Session(profile_name=profile, region_name=region) if endpoint is None else local_session()
+        identity = session.client("sts", endpoint_url=endpoint, config=PATIENCE).get_caller_identity()
+        cloudformation = session.client("cloudformation", endpoint_url=endpoint, config=PATIENCE)
         [stack] = cloudformation.describe_stacks(StackName=stack_name(stage))["Stacks"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "ValidationError":
-            where = "on the laptop cloud" if endpoint else "in this account and region"
+            where = "on the laptop cloud" if endpoint else f"in account {identity['Account']}, {session.region_name}"
             raise DeploymentError(f"stage {stage!r}: there is no stack {stack_name(stage)} {where}") from None
         raise DeploymentError(f"stage {stage!r}: {error}") from None
     except BotoCoreError as error:
         raise DeploymentError(f"stage {stage!r}: {error}") from None
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    return Deployment(stage=stage, session=session, endpoint=endpoint, outputs=outputs)
+    return Deployment(
+        stage=stage,
+        account=identity["Account"],
+        caller=identity["Arn"],
+        session=session,
+        endpoint=endpoint,
+        outputs={output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
+    )
+
+
+def local_session() -> boto3.Session:
+    """A session with the laptop cloud, whatever profile, region or credentials this machine has for AWS."""
+    nothing = (None, None, os.devnull, None)
+    no_profile = (None, None, None, None)
+    session = BotocoreSession(session_vars={"profile": no_profile, "config_file": nothing, "credentials_file": nothing})
+    credentials = {name.lower(): value for name, value in LOCAL_CREDENTIALS.items()}
+    return boto3.Session(botocore_session=session, region_name=LOCAL_REGION, **credentials)
+
+
+def _title(job: str) -> str:
+    return "".join(word.capitalize() for word in job.split("-"))

@@ -29,9 +29,9 @@ def queues(running: Emulator) -> list[str]:
     return client(running).list_queues().get("QueueUrls", [])
 
 
-def client(running: Emulator):
+def client(running: Emulator, service: str = "sqs"):
     return boto3.client(
-        "sqs",
+        service,
         endpoint_url=running.endpoint,
         region_name="us-east-1",
         aws_access_key_id="test",
@@ -105,6 +105,29 @@ def test_a_killed_emulator_is_told_from_a_stopped_one_and_started_again(folder):
     assert emulator.died(folder) is None
 
 
+def test_after_a_kill_it_goes_back_to_where_it_began_and_not_half_way(folder):
+    first = emulator.start(folder, python=PYTHON, port=0)
+    client(first).create_queue(QueueName="kept")
+    emulator.stop(folder)
+    second = emulator.start(folder, python=PYTHON, port=0)
+    client(second).create_queue(QueueName="lost")
+    client(second, "s3").create_bucket(Bucket="written-at-once")
+    kill(second)
+    third = emulator.start(folder, python=PYTHON, port=0)
+    assert [url.rsplit("/", 1)[1] for url in queues(third)] == ["kept"]
+    assert client(third, "s3").list_buckets()["Buckets"] == []
+
+
+def test_a_machine_that_was_shut_down_is_no_kill(folder):
+    running = emulator.start(folder, python=PYTHON, port=0)
+    client(running).create_queue(QueueName="kept")
+    process = psutil.Process(running.pid)
+    process.terminate()
+    process.wait()
+    assert emulator.died(folder) is None
+    assert [url.rsplit("/", 1)[1] for url in queues(emulator.start(folder, python=PYTHON, port=0))] == ["kept"]
+
+
 def test_a_stranger_with_the_recorded_process_id_is_left_alone(folder):
     folder.mkdir()
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -143,7 +166,7 @@ def test_an_environment_that_is_not_there_is_named(folder):
 def test_a_state_that_cannot_be_read_is_refused_and_kept(folder):
     client(emulator.start(folder, python=PYTHON, port=0)).create_queue(QueueName="kept")
     emulator.stop(folder)
-    state = folder / "state" / "sqs.json"
+    state = folder / "state" / "services" / "sqs.json"
     state.write_text("{")
     with pytest.raises(EmulatorError, match=r"cannot read its saved state: .*sqs.*; remove .*emulator and start again"):
         emulator.start(folder, python=PYTHON, port=0)

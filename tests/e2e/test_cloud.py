@@ -1,0 +1,275 @@
+"""The whole of it on a laptop: deployed by the CDK command to the emulator, run there, updated, restarted, destroyed.
+
+The tests share one deployment, are run in order by one worker, and end with its destruction.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+from sqlalchemy import Engine, create_engine, text
+
+from infra.local import cloud as laptop
+from infra.local import emulator, postgres
+from infra.local.cdk import Cdk
+from infra.operator.deployment import Deployment, DeploymentError
+from infra.operator.trigger import TriggerError, manual_event, trigger
+from shared.domain.run import RunStatus
+from shared.domain.tick import Trigger
+from shared.runs.record import RunRecord
+from tests.arcade import Arcade
+
+pytestmark = pytest.mark.xdist_group("cloud")
+
+EVENTS = Path(__file__).parents[2] / "events"
+EVERY_MINUTE = {"schedule.leaderboard": "* * * * *"}
+SOON = 30.0  # seconds; only a failing test waits so long
+NEXT_MINUTE = 90.0  # seconds: a minute, a sweep of the emulator, a cold start
+
+
+@dataclass
+class LaptopCloud:
+    folder: Path
+    deployment: Deployment
+    engine: Engine
+
+    @property
+    def arcade(self) -> Arcade:
+        return Arcade(self.engine)
+
+    def up(self, **context: str) -> list[str]:
+        """Start what does not run, deploy with a changed context; return what was reported."""
+        reported: list[str] = []
+        started = laptop.up(
+            folder=self.folder, port=None, context=EVERY_MINUTE | context, environment={}, report=reported.append
+        )
+        self.deployment = started.deployment
+        return reported
+
+    def cdk(self) -> Cdk:
+        return Cdk(
+            endpoint=str(self.deployment.endpoint),
+            folder=self.folder / "cdk",
+            stage="dev",
+            context={
+                "databaseUrl": self.engine.url.render_as_string(hide_password=False),
+                "assetPython": str(laptop.emulator_python()),
+            },
+        )
+
+    def invoke(self, job: str, event: dict[str, Any]) -> Any:
+        answer = self.deployment.client("lambda").invoke(
+            FunctionName=self.deployment.function(job), Payload=json.dumps(event).encode()
+        )
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        return json.loads(answer["Payload"].read())
+
+    def trigger(self, job: str, *, is_asynchronous: bool = False, **event: Any) -> dict[str, Any]:
+        made = manual_event(**{"actor": "tester", "at": None, "dry_run": False, "reason": None, **event},
+                            now=datetime.now(UTC))  # fmt: skip
+        return trigger(self.deployment, job, made, is_asynchronous=is_asynchronous, report=lambda _: None)
+
+    def run(self, run_id: str) -> RunRecord | None:
+        return self.deployment.run_store().get(run_id)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaptopCloud]:
+    """From nothing: no server, no emulator, no bootstrap; the ranking every minute."""
+    folder = tmp_path_factory.mktemp("cloud")
+    try:
+        started = laptop.up(
+            folder=folder,
+            port=0,
+            settings={"LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2"},
+            context=EVERY_MINUTE,
+            environment={},
+            report=lambda _: None,
+        )
+        engine = create_engine(started.database_url)
+        yield LaptopCloud(folder=folder, deployment=started.deployment, engine=engine)
+        engine.dispose()
+    finally:
+        laptop.down(folder=folder, report=lambda _: None)
+
+
+def scheduled(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return event
+
+
+def eventually(look: Callable[[], Any], *, within: float = SOON) -> Any:
+    """What it finds, as soon as it finds something."""
+    deadline = time.monotonic() + within
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"nothing within {within} s"
+        time.sleep(0.2)
+    return found
+
+
+def test_a_scheduled_event_settles_yesterdays_pool_and_leaves_its_run(cloud: LaptopCloud) -> None:
+    pool_id = cloud.arcade.add_pool("2026-01-11", amount="0.7")
+    cloud.arcade.play("0xa", 5, "2026-01-11T10:00:00Z")
+    cloud.arcade.play("0xb", 7, "2026-01-11T23:00:00Z")
+    result = cloud.invoke("prize-pool", scheduled("prize_pool"))
+    assert (result["status"], result["attempt"], result["result"]["pools_finalized"]) == ("succeeded", 1, 1)
+    pool = cloud.arcade.pool(pool_id)
+    assert (pool.status, pool.winner_address, pool.settled_by) == ("finalized", "0xb", "prize-pool:2026-01-12T00:00Z")
+    run = cloud.run("prize-pool:2026-01-12T00:00Z")
+    assert run is not None
+    assert (run.status, run.trigger, run.result) == (RunStatus.SUCCEEDED, Trigger.SCHEDULED, result["result"])
+
+
+def test_a_second_delivery_returns_the_stored_result(cloud: LaptopCloud) -> None:
+    first = cloud.invoke("prize-pool", scheduled("prize_pool"))
+    second = cloud.invoke("prize-pool", scheduled("prize_pool"))
+    assert second["duplicate"] is True
+    assert second["result"] == first["result"]
+
+
+def test_the_leaderboard_function_ranks_a_touched_board(cloud: LaptopCloud) -> None:
+    for player, score in (("0xa", 5), ("0xb", 9), ("0xc", 7)):
+        cloud.arcade.play(player, score, "2026-01-12T00:30:00Z", game="tetris")
+    assert cloud.invoke("leaderboard", scheduled("leaderboard"))["status"] == "succeeded"
+    assert cloud.arcade.ranks(game="tetris") == [("0xb", 1), ("0xc", 2), ("0xa", 3)]
+
+
+def test_the_cleanup_function_removes_what_was_abandoned(cloud: LaptopCloud) -> None:
+    cloud.arcade.add_session("2026-01-12T02:00:00Z", amount="0.01")
+    cloud.arcade.add_session("2026-01-12T02:50:00Z", amount="0.01")
+    result = cloud.invoke("cleanup", scheduled("cleanup"))["result"]
+    assert (result["expired_sessions_deleted"], result["expired_amount_usdc"]) == (1, "0.010000")
+    with cloud.engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM game_sessions WHERE status = 'active'")) == 1
+
+
+def test_a_trigger_waits_for_the_result_and_a_dry_run_changes_nothing(cloud: LaptopCloud) -> None:
+    pool_id = cloud.arcade.add_pool("2026-01-13", amount="0.7")
+    would = cloud.trigger("prize-pool", at="2026-01-14T00:00:00Z", dry_run=True)
+    assert would["result"]["pools_processed"] == 1
+    assert cloud.arcade.pool(pool_id).status == "active"
+    did = cloud.trigger("prize-pool", at="2026-01-14T00:00:00Z", reason="it was missed")
+    assert (did["run_id"], did["trigger"]) == ("prize-pool:2026-01-14T00:00Z", "manual")
+    assert did["result"]["pools_without_winner"] == 1
+    run = cloud.run("prize-pool:2026-01-14T00:00Z")
+    assert run is not None
+    assert (run.actor, run.reason) == ("tester", "it was missed")
+
+
+def test_an_asynchronous_trigger_is_queued_and_runs(cloud: LaptopCloud) -> None:
+    queued = cloud.trigger("cleanup", is_asynchronous=True, at="2026-01-15T03:00:00Z")
+    assert queued["status"] == "queued"
+    run = eventually(lambda: cloud.run("cleanup:2026-01-15T03:00Z"))
+    assert run.trigger == Trigger.MANUAL
+
+
+def test_a_trigger_says_in_one_line_why_a_function_refused(cloud: LaptopCloud) -> None:
+    told: list[str] = []
+    with pytest.raises(
+        TriggerError, match=r"^cleanup: BadEventError: event dry_run: expected true or false, got 'yes'$"
+    ):
+        trigger(cloud.deployment, "cleanup", {"dry_run": "yes"}, report=told.append)
+    [line] = told
+    assert line.startswith("account 000000000000, us-east-1, stack arcade-jobs-dev: ")
+
+
+def test_an_event_that_keeps_failing_is_tried_three_times_and_dead_lettered_and_can_be_sent_again(
+    cloud: LaptopCloud,
+) -> None:
+    event = scheduled("cleanup") | {"time": "2026-01-16T03:00:00Z"}
+    queue = {"QueueUrl": cloud.deployment.dead_letter_queue("cleanup")}
+    sqs = cloud.deployment.client("sqs")
+    rename(cloud.engine, "game_sessions", "elsewhere")
+    try:
+        cloud.deployment.client("lambda").invoke(
+            FunctionName=cloud.deployment.function("cleanup"),
+            InvocationType="Event",
+            Payload=json.dumps(event).encode(),
+        )
+        [message] = eventually(lambda: sqs.receive_message(**queue).get("Messages"))
+    finally:
+        rename(cloud.engine, "elsewhere", "game_sessions")
+    letter = json.loads(message["Body"])
+    assert letter["requestPayload"] == event
+    assert letter["requestContext"]["condition"] == "RetriesExhausted"
+    failed = cloud.run("cleanup:2026-01-16T03:00Z")
+    assert failed is not None
+    assert (failed.status, failed.attempt) == (RunStatus.PARTIAL, 3)
+    sent_again = cloud.invoke("cleanup", letter["requestPayload"])
+    assert (sent_again["status"], sent_again["attempt"]) == ("succeeded", 4)
+
+
+def rename(engine: Engine, table: str, name: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
+
+
+def test_an_update_of_the_stack_takes_effect(cloud: LaptopCloud) -> None:
+    cloud.arcade.add_session("2026-01-17T02:00:00Z")
+    cloud.up(sessionExpiryMinutes="90")
+    dry_run = {"at": "2026-01-17T03:00:00Z", "dry_run": True}
+    before = cloud.trigger("cleanup", **dry_run)["result"]["expired_sessions_deleted"]
+    cloud.up(sessionExpiryMinutes="45")
+    assert cloud.trigger("cleanup", **dry_run)["result"]["expired_sessions_deleted"] == before + 1
+
+
+def test_a_schedule_fires_on_its_own(cloud: LaptopCloud) -> None:
+    def fired() -> list[RunRecord]:
+        runs = cloud.deployment.run_store().list_runs("leaderboard")
+        return [run for run in runs if run.scheduled_at.year > 2026 or run.scheduled_at.month > 1]
+
+    [run, *_] = eventually(fired, within=NEXT_MINUTE)
+    assert run.trigger == Trigger.SCHEDULED
+    assert run.run_id == f"leaderboard:{run.scheduled_at:%Y-%m-%dT%H:%MZ}"
+
+
+def test_the_printed_lines_name_the_function_and_how_to_stop_it(cloud: LaptopCloud) -> None:
+    url = cloud.engine.url.render_as_string(hide_password=False)
+    lines = "\n".join(laptop.guide(laptop.Cloud(deployment=cloud.deployment, database_url=url)))
+    assert f"--function-name {cloud.deployment.function('prize-pool')} " in lines
+    assert f"--endpoint-url {cloud.deployment.endpoint} " in lines
+    assert "arcade-jobs local down" in lines
+
+
+def test_runs_survive_a_restart(cloud: LaptopCloud) -> None:
+    laptop.down(folder=cloud.folder, report=lambda _: None)
+    assert laptop.status(folder=cloud.folder) == laptop.Status(emulator=None, killed=None, has_postgres=False)
+    with pytest.raises(DeploymentError, match="the laptop cloud does not run; start it: arcade-jobs local up"):
+        laptop.connect(folder=cloud.folder)
+    cloud.up()
+    assert cloud.run("prize-pool:2026-01-12T00:00Z") is not None
+    assert cloud.invoke("prize-pool", scheduled("prize_pool"))["duplicate"] is True
+
+
+def test_after_a_kill_it_goes_on_from_its_start(cloud: LaptopCloud) -> None:
+    running = emulator.running(cloud.folder / "emulator")
+    assert running is not None
+    killed = psutil.Process(running.pid)
+    killed.kill()
+    killed.wait()
+    assert laptop.status(folder=cloud.folder).killed == running
+    assert (
+        f"the emulator (process {running.pid}) was killed; it starts again as it was at its start before" in cloud.up()
+    )
+    assert cloud.invoke("prize-pool", scheduled("prize_pool"))["duplicate"] is True
+
+
+def test_a_destroyed_stack_leaves_nothing_but_the_database(cloud: LaptopCloud) -> None:
+    functions = [cloud.deployment.function(job) for job in ("prize-pool", "leaderboard", "cleanup")]
+    cloud.cdk().destroy()
+    with pytest.raises(DeploymentError, match="there is no stack arcade-jobs-dev on the laptop cloud"):
+        laptop.connect(folder=cloud.folder)
+    for function in functions:
+        with pytest.raises(ClientError, match="ResourceNotFound"):
+            cloud.deployment.client("lambda").get_function(FunctionName=function)
+    assert cloud.deployment.client("dynamodb").list_tables()["TableNames"] == []
+    assert cloud.deployment.client("events").list_rules()["Rules"] == []
+    assert postgres.is_running(cloud.folder / "postgres")
+    assert cloud.arcade.ranks(game="tetris") == [("0xb", 1), ("0xc", 2), ("0xa", 3)]
