@@ -3,10 +3,10 @@
 from sqlalchemy import Column
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.schema import (
+    BaseDDLElement,
     CreateColumn,
     CreateIndex,
     CreateTable,
-    BaseDDLElement,
     SetColumnComment,
     SetTableComment,
 )
