@@ -29,6 +29,14 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
 	@$(BIN)/python $(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# From npm: the CDK command, and two sources of the functions' asset. The lock has hashes and no addresses.
+$(VENV)/npm/.installed: requirements/package.json requirements/package-lock.json $(VENV)/.dev
+	@echo "installing the CDK command into $(VENV)/npm ..."
+	@mkdir -p $(VENV)/npm && cp requirements/package.json requirements/package-lock.json $(VENV)/npm/
+	@cd $(VENV)/npm && ../bin/npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --silent \
+	  || { echo "npm ci failed; see the log that it names: cd $(VENV)/npm && ../bin/npm ci --ignore-scripts"; exit 1; }
+	@touch $@
+
 # An environment of its own, with the same interpreter: the emulator pins botocore, and runs the functions.
 $(EMULATOR)/.installed: requirements/emulator.txt requirements/runtime.txt | $(BIN)/python
 	@echo "installing the AWS emulator into $(EMULATOR) ..."
@@ -36,7 +44,7 @@ $(EMULATOR)/.installed: requirements/emulator.txt requirements/runtime.txt | $(B
 	@$(EMULATOR)/bin/python $(PIP) --require-hashes -r requirements/emulator.txt -r requirements/runtime.txt
 	@touch $@
 
-setup: $(VENV)/.dev $(EMULATOR)/.installed  ## everything that tests and deployments need
+setup: $(VENV)/.dev $(VENV)/npm/.installed $(EMULATOR)/.installed  ## everything that tests and deployments need
 
 demo: $(VENV)/.demo  ## three weeks of an arcade, replayed through the three jobs
 	@$(BIN)/arcade-jobs local demo

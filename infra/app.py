@@ -25,7 +25,8 @@ def _synthesize() -> None:
 
     from infra import bundle  # noqa: PLC0415
     from infra.context import read_settings  # noqa: PLC0415
-    from infra.stack import ArcadeJobsStack, stack_name  # noqa: PLC0415
+    from infra.stack import ArcadeJobsStack  # noqa: PLC0415
+    from infra.stage import stack_name  # noqa: PLC0415
 
     app = App(analytics_reporting=False)
     settings = read_settings(app.node.get_all_context(), os.environ)

@@ -11,30 +11,47 @@ from typing import Any
 
 from infra.cron import CronError, to_eventbridge
 from infra.jobs import JOBS, Job
+from infra.stage import DEFAULT_STAGE, REPLAY_STAGE, STAGE_PATTERN
 from infra.target import AWS, TARGETS, Target
 from shared.domain.periods import UnknownZoneError, load_zone
 
-STAGE = "[a-z][a-z0-9-]{0,15}"
-REPLAY_STAGE = "demo"  # the stage that the replay's records carry; nothing is deployed under it
-DEFAULT_STAGE = "dev"
 FIRST_MEMORY, LAST_MEMORY = 128, 10240  # MB, what Lambda offers
 
-# The names of a database that is already there, and what each looks like.
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What a value looks like: a regular expression for all of it, and an example."""
+
+    pattern: str
+    example: str
+
+
+def _id(prefix: str) -> Form:
+    return Form(pattern=f"{prefix}-(?:[0-9a-f]{{8}}|[0-9a-f]{{17}})", example=f"{prefix}-0123456789abcdef0")
+
+
+# The names of a database that is already there.
 EXISTING_DATABASE = {
-    "vpcId": "vpc-[0-9a-f]+",
-    "availabilityZones": "[a-z0-9-]+",
-    "subnetIds": "subnet-[0-9a-f]+",
-    "routeTableIds": "rtb-[0-9a-f]+",
-    "gatewayEndpoints": "exist",
-    "securityGroupId": "sg-[0-9a-f]+",
-    "databaseHost": "[A-Za-z0-9.-]+",
-    "databasePort": "[0-9]{1,5}",
-    "databaseAuth": "iam|secret",
-    "databaseResourceId": "(cluster|db)-[A-Z0-9]+",
-    "databaseSecretArn": "arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+",
+    "vpcId": _id("vpc"),
+    "availabilityZones": Form(pattern="[a-z]{2}(?:-[a-z]+)+-[0-9][a-z]", example="eu-west-1a"),
+    "subnetIds": _id("subnet"),
+    "routeTableIds": _id("rtb"),
+    "gatewayEndpoints": Form(pattern="exist", example="exist"),
+    "securityGroupId": _id("sg"),
+    "databaseHost": Form(pattern="[A-Za-z0-9.-]+", example="arcade.cluster-abc.eu-west-1.rds.amazonaws.com"),
+    "databasePort": Form(pattern="[0-9]{1,5}", example="5432"),
+    "databaseAuth": Form(pattern="iam|secret", example="iam"),
+    "databaseResourceId": Form(pattern="(?:cluster|db)-[A-Z0-9]+", example="cluster-ABCDEFGHIJKL01234"),
+    "databaseSecretArn": Form(
+        pattern="arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+",
+        example="arn:aws:secretsmanager:eu-west-1:123456789012:secret:arcade-abcdef",
+    ),
 }
 # A made database has these too, with defaults.
-DATABASE_NAMES = {"databaseName": "[A-Za-z_][A-Za-z0-9_-]*", "databaseUser": "[A-Za-z_][A-Za-z0-9_.-]*"}
+DATABASE_NAMES = {
+    "databaseName": Form(pattern="[A-Za-z_][A-Za-z0-9_]*", example="arcade"),
+    "databaseUser": Form(pattern="[A-Za-z_][A-Za-z0-9_]*", example="arcade_jobs"),
+}
 SETTINGS = (
     *("stage", "target", "timezone", "alarmEmail", "slackWorkspaceId", "slackChannelId", "memory"),
     *("reservedConcurrency", "gameTypes", "sessionExpiryMinutes", "settlementGraceSeconds", "createDatabase"),
@@ -138,7 +155,9 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     """
     read = _Reader(context, environ)
     read.refuse_unknown_names()
-    stage = read.text("stage", STAGE, default=DEFAULT_STAGE, expected="a small letter, then letters, digits, dashes")
+    stage = read.text(
+        "stage", STAGE_PATTERN, default=DEFAULT_STAGE, expected="a small letter, then letters, digits, dashes"
+    )
     if stage == REPLAY_STAGE:
         read.refuse("stage", stage, "is the replay's own; take another name")
     target = TARGETS[read.text("target", "|".join(TARGETS), default=AWS.name)]
@@ -168,7 +187,7 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         },
     )
     if read.problems:
-        raise ContextError("\n".join(read.problems))
+        raise ContextError("\n".join(dict.fromkeys(read.problems)))  # each once: all jobs read `memory`
     return settings
 
 
@@ -269,7 +288,7 @@ class _Reader:
         if is_made:
             if foreign := [name for name in given if name in EXISTING_DATABASE]:
                 self.problems.append(f"database: createDatabase=true makes its own; leave out {', '.join(foreign)}")
-            name, user = (self.optional(key, pattern) for key, pattern in DATABASE_NAMES.items())
+            name, user = (self._one(key) for key in DATABASE_NAMES)
             return NewDatabase(name=name or "arcade", user=user or "arcade_jobs")
         if not given:
             self.problems.append(
@@ -287,10 +306,8 @@ class _Reader:
         wanted.remove("databaseSecretArn" if auth == "iam" else "databaseResourceId")
         missing = [name for name in wanted if not self._values.get(name)]
         if missing and complain:
-            told = [
-                "routeTableIds (or gatewayEndpoints=exist)" if name == "routeTableIds" else name for name in missing
-            ]
-            self.problems.append(f"database: {', '.join(told)} missing; all names are in docs/deploy.md")
+            told = ", ".join(missing).replace("routeTableIds", "routeTableIds (or gatewayEndpoints=exist)")
+            self.problems.append(f"database: missing {told}; docs/deploy.md explains them")
         zones, subnets = self._many("availabilityZones"), self._many("subnetIds")
         if zones and subnets and len(zones) != len(subnets):
             self.problems.append(
@@ -312,11 +329,13 @@ class _Reader:
         )
 
     def _one(self, name: str) -> str:
-        return self.optional(name, {**EXISTING_DATABASE, **DATABASE_NAMES}[name]) or ""
+        form = {**EXISTING_DATABASE, **DATABASE_NAMES}[name]
+        return self.optional(name, form.pattern, expected=f"such as {form.example}") or ""
 
     def _many(self, name: str) -> tuple[str, ...]:
-        pattern = EXISTING_DATABASE[name]
-        value = self.optional(name, f"{pattern}(,{pattern})*", expected=f"{pattern}, with commas between them")
+        one = EXISTING_DATABASE[name]
+        pattern = f"{one.pattern}(?:,{one.pattern})*"
+        value = self.optional(name, pattern, expected=f"such as {one.example}, with commas between them")
         return tuple(value.split(",")) if value else ()
 
 

@@ -14,6 +14,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.acknowledged import acknowledge
 from infra.context import JobChoice
 from infra.database import Database
 from infra.job_schedule import JobSchedule, duration
@@ -50,6 +51,7 @@ class ScheduledJob(Construct):
         self.choice = choice
         job = choice.job
         self.dead_letters = sqs.Queue(self, "DeadLetters", enforce_ssl=True, retention_period=DEAD_LETTER_RETENTION)
+        acknowledge(self.dead_letters, "AwsSolutions-SQS3", "it is the dead-letter queue, of a schedule and a function")
         log_group = logs.LogGroup(self, "Log", retention=LOG_RETENTION, removal_policy=target.removal_policy)
         role = self._role(log_group)
         database.grant_connect(role)
@@ -75,6 +77,11 @@ class ScheduledJob(Construct):
             vpc=database.vpc,
             vpc_subnets=database.subnets,
             security_groups=database.function_security_groups,
+        )
+        acknowledge(
+            self.function,
+            "AwsSolutions-L1",
+            "the asset's bytecode and wheels are made for this version; it is raised when they are",
         )
         JobSchedule(
             self,

@@ -46,11 +46,6 @@ class ArcadeJobsStack(Stack):
         CfnOutput(self, "DashboardName", value=monitoring.dashboard.dashboard_name)
 
 
-def stack_name(stage: str) -> str:
-    """How the stack of a stage is called."""
-    return f"arcade-jobs-{stage}"
-
-
 def _database(stack: Stack, choice: ExistingDatabase | NewDatabase | DatabaseAddress) -> Database:
     match choice:
         case ExistingDatabase():

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config as ClientConfig
 from botocore.session import Session
+from sqlalchemy import Engine
 
 from shared.config import Config
+from shared.credentials import password_source
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.run import Outcome, Run
@@ -31,12 +34,21 @@ if TYPE_CHECKING:
 RUNS_TABLE_CLIENT = ClientConfig(
     connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2, "mode": "standard"}
 )
+# Who signs the certificates of RDS; the asset has it beside this package, a laptop does not.
+RDS_AUTHORITIES = Path(__file__).parent.parent / "rds-ca-bundle.pem"
 
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """What the handlers call."""
+    """What the handlers call.
 
+    Attributes:
+        engine: its one database connection, to be disposed of by whoever does not leave that to the end of the process.
+        runner: runs the jobs below.
+        clock: the wall clock, aware.
+    """
+
+    engine: Engine
     runner: Runner
     clock: Callable[[], datetime]
     settle_prize_pools: Callable[[Run], Outcome]
@@ -63,9 +75,16 @@ def build_app(
         ConfigError: naming every variable that is missing or malformed.
     """
     config = Config.from_env(env)
-    transactions = Transactions(engine=open_engine(config.database_url), sleep=sleep)
-    client = dynamodb or cast("DynamoDBClient", Session().create_client("dynamodb", config=RUNS_TABLE_CLIENT))
+    session = Session()
+    engine = open_engine(
+        config.database_url,
+        password=password_source(config, session),
+        ca_file=RDS_AUTHORITIES if RDS_AUTHORITIES.exists() else None,
+    )
+    transactions = Transactions(engine=engine, sleep=sleep)
+    client = dynamodb or cast("DynamoDBClient", session.create_client("dynamodb", config=RUNS_TABLE_CLIENT))
     return App(
+        engine=engine,
         runner=Runner(
             store=RunStore(client=client, table_name=config.runs_table_name, clock=clock),
             clock=clock,

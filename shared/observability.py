@@ -4,7 +4,10 @@ https://docs.aws.amazon.com/powertools/python/latest/core/logger/
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
+import sys
 from collections.abc import Mapping
+from io import TextIOBase
+from typing import IO, cast
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -13,7 +16,17 @@ SERVICE = "arcade-jobs"
 METRICS_NAMESPACE = "ArcadeJobs"
 DIMENSIONS = ("service", "job")  # of every metric; alarms must name exactly these
 
-logger = Logger(service=SERVICE, serialize_stacktrace=False)  # the traceback once, as text
+
+class StandardOutput(TextIOBase):
+    """Standard output, whatever it is when a line is written: the metrics go there too, and are redirected with it."""
+
+    def write(self, text: str) -> int:
+        """Write a part of a log line; return its length in characters."""
+        return sys.stdout.write(text)
+
+
+# A traceback is logged once, as text.
+logger = Logger(service=SERVICE, stream=cast("IO[str]", StandardOutput()), serialize_stacktrace=False)
 
 
 def publish_metrics(job: str, counts: Mapping[str, int], *, run_id: str) -> None:

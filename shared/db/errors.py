@@ -33,6 +33,8 @@ def is_transient(error: BaseException) -> bool:
 
 def is_connection_lost(error: BaseException) -> bool:
     """Whether no answer came: the connection broke or could not be made."""
+    if sqlstate(error) is not None and sqlstate(error) not in TRANSIENT:
+        return False  # it did come
     if isinstance(error, OSError):  # what pg8000 passes on while it connects
         return not isinstance(error, SSLError)
     if not isinstance(error, DBAPIError):
@@ -57,9 +59,14 @@ def describe(error: BaseException) -> str:
 
 def _field(error: BaseException, key: str) -> str | None:
     """A field of the server's error response: https://www.postgresql.org/docs/current/protocol-error-fields.html."""
-    original = error.orig if isinstance(error, DBAPIError) else None
-    fields = original.args[0] if original is not None and original.args else None
-    return fields.get(key) if isinstance(fields, dict) else None
+    original: BaseException | None = error if isinstance(error, OSError) else getattr(error, "orig", None)
+    # A server that refuses a connection hangs up. pg8000 then says goodbye to nobody, and that error hides the refusal.
+    while original is not None:
+        fields = original.args[0] if original.args else None
+        if isinstance(fields, dict):
+            return str(fields[key]) if key in fields else None
+        original = original.__context__
+    return None
 
 
 def _one_line(text: str) -> str:

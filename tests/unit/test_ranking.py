@@ -26,7 +26,8 @@ boards = st.lists(
 def test_the_highest_score_leads_then_the_earliest_then_the_lowest_id() -> None:
     earlier = NOON - timedelta(seconds=1)
     ranked = [Entry(9, 20, NOON), Entry(8, 10, earlier), Entry(2, 10, NOON), Entry(3, 10, NOON), Entry(1, 9, earlier)]
-    assert sorted(reversed(ranked), key=ranking_key) == ranked
+    ranked_backwards = ranked[::-1]
+    assert sorted(ranked_backwards, key=ranking_key) == ranked
 
 
 @given(boards, st.randoms(use_true_random=False))

@@ -5,20 +5,22 @@ Alembic keeps the version, in a table of our own: the platform may use Alembic t
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from shared.db.migrations import adoption
+from shared.db.migrations.comparison import differences
 from shared.db.migrations.creation import VERSION_TABLE
 from shared.db.migrations.differences import Difference, Kind, SchemaError, UpgradeError
 from shared.db.migrations.session import begin
 
-__all__ = ["Difference", "Kind", "SchemaError", "UpgradeError", "offline_sql", "upgrade"]
+__all__ = ["Difference", "Kind", "SchemaError", "UpgradeError", "check", "offline_sql", "upgrade"]
 
 
 def _silent(_: str) -> None:
@@ -45,8 +47,24 @@ def upgrade(
     with begin(engine, report=report, pause=pause) as session:
         if _version(session.connection) == _head():
             adoption.complete(session)
-        else:
+            return
+        try:
             command.upgrade(_config(session=session), "head")
+        except CommandError as error:  # a newer version's revision
+            raise UpgradeError(f"{VERSION_TABLE}: {error}; is a newer version of arcade-jobs in use?") from error
+
+
+def check(engine: Engine) -> list[Difference]:
+    """Name everything that is missing or different, all at once. Nothing is changed.
+
+    Args:
+        engine: on the database, as a role that may read the tables and make temporary ones.
+
+    Raises:
+        UpgradeError: there is no schema to look at.
+    """
+    with adoption.looking(engine) as (connection, schema):
+        return [*_behind(connection), *differences(connection, schema, to_alter=False)]
 
 
 def offline_sql(schema: str = "public") -> list[str]:
@@ -84,6 +102,14 @@ def _head() -> str:
     if head is None:
         raise UpgradeError("no revision is packaged: the installation is broken")
     return head
+
+
+def _behind(connection: Connection) -> Iterator[Difference]:
+    version, head = _version(connection), _head()
+    if version is None:
+        yield Difference(kind=Kind.MISSING, where=VERSION_TABLE, what=f"has no revision; {head} is this version's")
+    elif version != head:
+        yield Difference(kind=Kind.MISSING, where=VERSION_TABLE, what=f"is {version}; {head} is this version's")
 
 
 def _version(connection: Connection) -> str | None:

@@ -1,19 +1,60 @@
-"""Completing a schema."""
+"""Completing a schema: look first, refuse or go on, add what is missing."""
 
-from shared.db.migrations import creation
-from shared.db.migrations.session import Session
+import contextlib
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, Engine
+
+from shared.db.migrations.comparison import differences
+from shared.db.migrations.creation import quoted
+from shared.db.migrations.differences import Kind, SchemaError
+from shared.db.migrations.session import Session, home
+
+TOUCH_TRIGGERS = "leaderboard_entries.arcade_jobs_touch_"
 
 
 def complete(session: Session) -> None:
-    """Add what is missing."""
-    for statement in creation.schema_statements(session.schema):
-        session.run(statement)
+    """Add everything that is missing.
+
+    Raises:
+        SchemaError: something must be mended first; nothing was changed.
+        UpgradeError: a statement failed; what was done before stays.
+    """
+    with looking(session.connection.engine) as (connection, schema):
+        found = differences(connection, schema, to_alter=True)
+    if refused := [difference for difference in found if difference.kind is Kind.REFUSED]:
+        raise SchemaError(refused)
+    for difference in found:
+        if difference.kind is Kind.WARNING:
+            session.report(f"warning: {difference}")
+    missing = [difference for difference in found if difference.kind is Kind.MISSING]
+    for number, difference in enumerate(missing, start=1):
+        session.report(f"[{number}/{len(missing)}] {difference}: mending it")
+        for statement in difference.statements:
+            session.run(statement)
+    if any(difference.where.startswith(TOUCH_TRIGGERS) for difference in missing):
+        mark_boards(session)
+
+
+@contextlib.contextmanager
+def looking(engine: Engine) -> Iterator[tuple[Connection, str]]:
+    """A transaction that is rolled back, and the schema that it looks at. The session's settings do not matter."""
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
+        transaction = connection.begin()
+        try:
+            schema = home(connection)
+            for setting in ("statement_timeout = 0", "TimeZone = 'UTC'", "DateStyle = 'ISO, MDY'"):
+                connection.exec_driver_sql(f"SET LOCAL {setting}")
+            connection.exec_driver_sql(f"SET LOCAL search_path = {quoted(schema)}")
+            yield connection, schema
+        finally:
+            transaction.rollback()
 
 
 def mark_boards(session: Session) -> None:
     """Mark every board that has entries as pending, so that the next run ranks it.
 
-    A database that is adopted has boards that were never touched since the triggers are there.
+    It was written to while no trigger told of it. What is written from now on is told, so nothing falls between.
     """
     session.run(
         "INSERT INTO leaderboards (game_type, period_type, period_date)"

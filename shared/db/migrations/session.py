@@ -16,7 +16,7 @@ POLL = 0.2  # seconds between two looks at the lock of another upgrade
 LOCK_TIMEOUT = 1.0  # seconds; whoever comes after a waiting ALTER TABLE waits as long as it does
 LOCK_ATTEMPTS = 8
 BACKOFF = 0.5  # seconds before the second attempt; doubled each time: a minute in all
-LOCK_NOT_AVAILABLE = "55P03"
+GAVE_WAY = ("55P03", "40P01")  # lock_not_available, deadlock_detected: nothing was done, and it may be tried again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Session:
             try:
                 self.connection.exec_driver_sql(statement)
             except DBAPIError as error:
-                if sqlstate(error) != LOCK_NOT_AVAILABLE:
+                if limit == 0 or sqlstate(error) not in GAVE_WAY:
                     raise UpgradeError(f"{message(error)}, in: {statement}") from error
                 if attempt == LOCK_ATTEMPTS:
                     raise UpgradeError(f"no lock after {attempt} attempts, for: {statement}") from error

@@ -1,0 +1,38 @@
+"""What a running job says when a statement met a column or table that is not there (SQLSTATE 42703, 42P01).
+
+All missing things at once, from the catalog, without the migrations: they are not part of the functions.
+"""
+
+from sqlalchemy import Connection, text
+
+from shared.db.tables import metadata
+
+UNDEFINED = frozenset({"42703", "42P01"})  # undefined_column, undefined_table
+
+_COLUMNS = text("""
+    SELECT wanted.name AS relation, a.attname AS name
+    FROM unnest(CAST(:tables AS text[])) AS wanted (name)
+    JOIN pg_attribute a ON a.attrelid = to_regclass(wanted.name) AND a.attnum > 0 AND NOT a.attisdropped
+""")
+
+
+def missing_columns(connection: Connection) -> list[str]:
+    """Name what the statements need and the database lacks, by way of the connection's search path.
+
+    Args:
+        connection: in a transaction that has not failed.
+
+    Returns:
+        Columns such as `prize_pools.settled_by`, and tables such as `leaderboards` that are not there at all, in the
+        order of `shared.db.tables`. Empty when nothing is missing.
+    """
+    found = {(row.relation, row.name) for row in connection.execute(_COLUMNS, {"tables": list(metadata.tables)})}
+    there = {relation for relation, _ in found}
+    missing = []
+    for table in metadata.tables.values():
+        if table.name in there:
+            names = (column.name for column in table.columns)
+            missing += [f"{table.name}.{name}" for name in names if (table.name, name) not in found]
+        else:
+            missing.append(table.name)
+    return missing

@@ -1,0 +1,52 @@
+"""Templates for the tests: each choice is synthesized once a session, with a stub for the asset and no validation."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra import node
+
+os.environ["CDK_VALIDATION"] = "false"  # 0.1 s a template instead of 6; one test synthesizes with all of it
+node.serve_jsii()
+
+from aws_cdk import App  # noqa: E402 - the library starts Node when it is imported
+from aws_cdk import aws_lambda as lambda_  # noqa: E402
+
+from infra.context import read_settings  # noqa: E402
+from infra.stack import ArcadeJobsStack  # noqa: E402
+from infra.stage import stack_name  # noqa: E402
+from tests.infra.template import CDK_CONTEXT, Template  # noqa: E402
+
+Synthesize = Callable[..., Template]
+
+
+@pytest.fixture(scope="session")
+def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synthesize]:
+    """Make the template of a context, given as a mapping."""
+    made: dict[frozenset[tuple[str, str]], Template] = {}
+    stub = tmp_path_factory.mktemp("asset")
+    (stub / "stub.py").write_text("")
+
+    def synthesize(context: dict[str, str]) -> Template:
+        key = frozenset(context.items())
+        if key not in made:
+            out: Path = tmp_path_factory.mktemp("cdk")
+            app = App(context=CDK_CONTEXT, outdir=str(out), analytics_reporting=False)
+            settings = read_settings(context, {})
+            code = lambda_.Code.from_asset(str(stub))
+            stack = ArcadeJobsStack(app, stack_name(settings.stage), settings=settings, code=code)
+            made[key] = Template(app.synth().get_stack_by_name(stack.stack_name).template)
+        return made[key]
+
+    yield synthesize
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_credentials() -> Iterator[None]:
+    """Nothing here may ask AWS anything."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        yield

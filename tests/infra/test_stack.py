@@ -1,0 +1,220 @@
+"""What the stack is made of: schedules, functions, queues, table, network. Properties, not logical ids."""
+
+import importlib
+import json
+
+import pytest
+
+from infra.jobs import JOBS
+from shared.config import DEFAULT_GAME_TYPES, VARIABLES, Config, ConfigError
+from shared.domain.tick import Tick, Trigger
+from shared.runs import table
+from tests.fakes import FakeClock
+from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, MADE, ON_LAPTOP
+
+LONDON = EXISTING | {"timezone": "Europe/London"}
+FUNCTION_NAMES = {f"{job.title}FunctionName" for job in JOBS}
+QUEUE_URLS = {f"{job.title}DeadLetterQueueUrl" for job in JOBS}
+
+
+def test_utc_makes_three_rules(synthesize):
+    template = synthesize(EXISTING)
+    expressions = {job: template.schedule(job)[1]["ScheduleExpression"] for job in JOB_NAMES}
+    assert expressions == {
+        "prize-pool": "cron(0 0 * * ? *)",
+        "leaderboard": "cron(0 * * * ? *)",
+        "cleanup": "cron(0 3 * * ? *)",
+    }
+    assert len(template.resources("AWS::Events::Rule")) == 3
+    assert not template.resources("AWS::Scheduler::Schedule")
+
+
+def test_another_zone_makes_two_schedules_in_it_and_leaves_the_hourly_rule(synthesize):
+    template = synthesize(LONDON)
+    kinds = {job: template.schedule(job)[0] for job in JOB_NAMES}
+    assert kinds == {
+        "prize-pool": "AWS::Scheduler::Schedule",
+        "leaderboard": "AWS::Events::Rule",
+        "cleanup": "AWS::Scheduler::Schedule",
+    }
+    for job in ("prize-pool", "cleanup"):
+        schedule = template.schedule(job)[1]
+        assert schedule["ScheduleExpressionTimezone"] == "Europe/London"
+        assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+
+
+@pytest.mark.parametrize("context", [EXISTING, LONDON], ids=["rules", "schedules"])
+def test_what_cannot_be_delivered_goes_to_the_queue_that_takes_failures(synthesize, context):
+    template = synthesize(context)
+    for job in JOBS:
+        type_, schedule = template.schedule(job.name)
+        target = schedule["Target"] if "Target" in schedule else schedule["Targets"][0]
+        queue = {"Fn::GetAtt": [template.dead_letters_id(job.name), "Arn"]}
+        assert target["DeadLetterConfig"] == {"Arn": queue}
+        assert target["RetryPolicy"] == {
+            "MaximumEventAgeInSeconds": job.delivery_window.total_seconds(),
+            "MaximumRetryAttempts": 8,
+        }, type_
+
+
+def test_a_rule_sends_its_event_as_it_is(synthesize):
+    (target,) = synthesize(EXISTING).schedule("prize-pool")[1]["Targets"]
+    assert not {"Input", "InputPath", "InputTransformer"} & set(target)
+
+
+def test_a_schedule_sends_the_same_event_as_a_rule(synthesize):
+    separator, parts = synthesize(LONDON).schedule("prize-pool")[1]["Target"]["Input"]["Fn::Join"]
+    text = separator.join(part if isinstance(part, str) else "filled-in" for part in parts)
+    event = json.loads(text.replace("<aws.scheduler.scheduled-time>", "2026-01-12T00:00:00Z"))
+    of_a_rule = {"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"}
+    assert set(event) == of_a_rule
+    tick = Tick.from_event(event, now=FakeClock().now, request_id="r")
+    assert tick.trigger is Trigger.SCHEDULED
+    assert tick.run_id("prize-pool") == "prize-pool:2026-01-12T00:00Z"
+
+
+def test_a_rule_may_invoke_its_function(synthesize):
+    template = synthesize(EXISTING)
+    allowed = {
+        permission["FunctionName"]["Fn::GetAtt"][0] for permission in template.properties("AWS::Lambda::Permission")
+    }
+    assert allowed == {template.function_id(job) for job in JOB_NAMES}
+    assert all("SourceArn" in permission for permission in template.properties("AWS::Lambda::Permission"))
+
+
+@pytest.mark.parametrize("context", [EXISTING, LONDON], ids=["rules", "schedules"])
+def test_a_switch_sets_the_state_of_its_schedule_alone(synthesize, context):
+    template = synthesize(context | {"ENABLE_PRIZEPOOL_JOB": "false"})
+    states = {job: template.schedule(job)[1]["State"] for job in JOB_NAMES}
+    assert states == {"prize-pool": "DISABLED", "leaderboard": "ENABLED", "cleanup": "ENABLED"}
+
+
+def test_a_schedule_can_be_set_for_one_job(synthesize):
+    template = synthesize(EXISTING | {"schedule.leaderboard": "* * * * *"})
+    assert template.schedule("leaderboard")[1]["ScheduleExpression"] == "cron(* * * * ? *)"
+    assert template.schedule("cleanup")[1]["ScheduleExpression"] == "cron(0 3 * * ? *)"
+
+
+def test_each_function_runs_its_handler_as_the_table_says(synthesize):
+    template = synthesize(EXISTING)
+    for job in JOBS:
+        function = template.function(job.name)
+        assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+        assert function["Timeout"] == job.timeout.total_seconds()
+        assert function["MemorySize"] == job.memory
+        assert function["LoggingConfig"]["LogFormat"] == "JSON"
+        assert "ReservedConcurrentExecutions" not in function
+        module, _, name = function["Handler"].rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_memory_and_concurrency_are_set_for_all_or_for_one(synthesize):
+    template = synthesize(
+        EXISTING | {"memory": "256", "memory.leaderboard": "1024", "reservedConcurrency.cleanup": "1"}
+    )
+    memory = {job: template.function(job)["MemorySize"] for job in JOB_NAMES}
+    assert memory == {"prize-pool": 256, "leaderboard": 1024, "cleanup": 256}
+    reserved = {job: template.function(job).get("ReservedConcurrentExecutions") for job in JOB_NAMES}
+    assert reserved == {"prize-pool": None, "leaderboard": None, "cleanup": 1}
+
+
+def test_three_functions_share_one_asset(synthesize):
+    template = synthesize(EXISTING)
+    assert len({json.dumps(template.function(job)["Code"], sort_keys=True) for job in JOB_NAMES}) == 1
+
+
+def test_each_function_logs_to_its_own_group_which_forgets(synthesize):
+    template = synthesize(EXISTING)
+    groups = {template.function(job)["LoggingConfig"]["LogGroup"]["Ref"] for job in JOB_NAMES}
+    assert len(groups) == 3
+    assert all(
+        template.resources("AWS::Logs::LogGroup")[group]["Properties"]["RetentionInDays"] == 90 for group in groups
+    )
+
+
+def test_a_failed_event_is_tried_twice_more_and_then_kept(synthesize):
+    template = synthesize(EXISTING)
+    assert len({template.dead_letters_id(job) for job in JOB_NAMES}) == 3
+    for config in template.properties("AWS::Lambda::EventInvokeConfig"):
+        assert config["MaximumRetryAttempts"] == 2
+        assert config["MaximumEventAgeInSeconds"] in {3600, 7200}
+    for queue in template.properties("AWS::SQS::Queue"):
+        assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+def test_three_attempts_fit_into_the_time_an_event_is_kept():
+    waits = 3 * 60  # seconds: one minute, then two
+    for job in JOBS:
+        assert 3 * job.timeout.total_seconds() + waits <= job.delivery_window.total_seconds()
+
+
+@pytest.mark.parametrize(
+    "context", [EXISTING, EXISTING_WITH_SECRET, MADE, ON_LAPTOP], ids=["iam", "secret", "made", "laptop"]
+)
+def test_the_environment_is_one_that_the_functions_accept(synthesize, context):
+    for job in JOB_NAMES:
+        given = synthesize(context).function(job)["Environment"]["Variables"]
+        assert set(given) <= set(VARIABLES)
+        try:
+            Config.from_env({name: _resolved(value) for name, value in given.items()})
+        except ConfigError as error:
+            pytest.fail(str(error))
+
+
+def test_every_variable_that_the_functions_read_is_set(synthesize):
+    given = synthesize(EXISTING_WITH_SECRET).function("prize-pool")["Environment"]["Variables"]
+    assert set(given) == set(VARIABLES)
+    with_tokens = synthesize(EXISTING).function("prize-pool")["Environment"]["Variables"]
+    assert set(VARIABLES) - set(with_tokens) == {"DATABASE_SECRET_ARN"}
+    assert given["GAME_TYPES"] == DEFAULT_GAME_TYPES
+
+
+def _resolved(value):
+    """A value of the template as CloudFormation would fill it in."""
+    if isinstance(value, str):
+        return value
+    if "Fn::Join" in value:
+        return "".join(map(_resolved, value["Fn::Join"][1]))
+    return "filled-in"
+
+
+def test_the_runs_table_is_the_one_that_the_store_describes(synthesize):
+    runs = synthesize(EXISTING).one("AWS::DynamoDB::Table")
+    assert runs["KeySchema"] == [{"AttributeName": table.PARTITION_KEY, "KeyType": "HASH"}]
+    assert {index["IndexName"] for index in runs["GlobalSecondaryIndexes"]} == {index.name for index in table.INDEXES}
+    for index, expected in zip(runs["GlobalSecondaryIndexes"], table.INDEXES, strict=True):
+        assert [key["AttributeName"] for key in index["KeySchema"]] == [expected.partition_key, expected.sort_key]
+        assert index["Projection"]["ProjectionType"] == "INCLUDE"
+        shown = set(index["Projection"]["NonKeyAttributes"]) | {expected.partition_key, expected.sort_key}
+        assert shown >= set(table.PROJECTED_ATTRIBUTES)
+        assert "result" not in shown
+
+
+def test_the_runs_table_forgets_by_itself_and_can_be_brought_back(synthesize):
+    (resource,) = synthesize(EXISTING).resources("AWS::DynamoDB::Table").values()
+    runs = resource["Properties"]
+    assert runs["BillingMode"] == "PAY_PER_REQUEST"
+    assert runs["TimeToLiveSpecification"] == {"AttributeName": table.TIME_TO_LIVE, "Enabled": True}
+    assert runs["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert runs["DeletionProtectionEnabled"] is True
+    assert resource["DeletionPolicy"] == "Retain"
+
+
+def test_the_outputs_name_what_the_command_looks_for(synthesize):
+    outputs = set(synthesize(EXISTING).body["Outputs"])
+    assert outputs == FUNCTION_NAMES | QUEUE_URLS | {"RunsTableName", "AlarmTopicArn", "DashboardName"}
+    made = set(synthesize(MADE).body["Outputs"]) - outputs
+    assert made == {
+        "DatabaseClusterArn",
+        "DatabaseAdminSecretArn",
+        "DatabaseName",
+        "DatabaseUser",
+        "DatabaseHost",
+    }
+
+
+@pytest.mark.parametrize("context", [EXISTING, LONDON, MADE, ON_LAPTOP], ids=["rules", "schedules", "made", "laptop"])
+def test_nothing_needs_a_custom_resource(synthesize, context):
+    types = {resource["Type"] for resource in synthesize(context).body["Resources"].values()}
+    assert not {type_ for type_ in types if type_.startswith(("Custom::", "AWS::CloudFormation::CustomResource"))}
+    assert len(synthesize(context).resources("AWS::Lambda::Function")) == 3

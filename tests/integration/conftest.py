@@ -1,0 +1,58 @@
+"""Databases that are not migrated yet."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, create_engine
+
+from infra.local import postgres
+
+# The platform's schema, as the contract has it, made by hand: names of its own, bigserial, a unique index instead of a
+# constraint, columns and a table that are none of the jobs' business.
+PLATFORM = """
+CREATE TABLE game_sessions (
+    id uuid PRIMARY KEY, game_type text NOT NULL, player_address text NOT NULL, payment_tx_hash text NOT NULL,
+    amount_paid_usdc numeric(18,6) NOT NULL, score bigint, status text NOT NULL DEFAULT 'active',
+    created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP, completed_at timestamptz, game_duration_ms integer,
+    client_version text);
+CREATE UNIQUE INDEX one_session_per_payment ON game_sessions (payment_tx_hash);
+CREATE TABLE leaderboard_entries (
+    id bigserial PRIMARY KEY, session_id uuid NOT NULL, game_type text NOT NULL, player_address text NOT NULL,
+    score bigint NOT NULL, period_type text NOT NULL, period_date date NOT NULL, rank integer,
+    created_at timestamptz DEFAULT now());
+CREATE TABLE prize_pools (
+    id bigserial PRIMARY KEY, game_type text NOT NULL, period_type text NOT NULL, period_date date NOT NULL,
+    total_amount_usdc numeric(18,6) NOT NULL DEFAULT 0, total_games integer NOT NULL DEFAULT 0,
+    status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'finalized', 'paid')),
+    winner_address text, winner_score bigint, payout_tx_hash text, created_at timestamptz NOT NULL DEFAULT now(),
+    finalized_at timestamptz, sponsor text);
+CREATE TABLE payments (id bigserial PRIMARY KEY, tx_hash text NOT NULL);
+INSERT INTO game_sessions SELECT gen_random_uuid(), 'tetris', '0x' || n, 'tx' || n, 0.01, n, 'completed',
+    '2026-01-05 10:00Z', '2026-01-05 10:10Z', 600000, '1.0' FROM generate_series(1, 20) AS n;
+INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)
+    SELECT id, game_type, player_address, score, p.* FROM game_sessions,
+    (VALUES ('daily', date '2026-01-05'), ('weekly', '2026-01-05'), ('alltime', '1970-01-01')) AS p;
+INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games)
+    VALUES ('tetris', 'daily', '2026-01-05', 0.14, 20), ('tetris', 'weekly', '2026-01-05', 0.14, 20);
+INSERT INTO prize_pools (game_type, period_type, period_date, status, winner_address, winner_score, finalized_at)
+    VALUES ('tetris', 'daily', '2026-01-04', 'finalized', '0x7', 7, '2026-01-05Z');
+"""
+
+
+@pytest.fixture
+def empty(server: postgres.Server) -> Iterator[Engine]:
+    """An engine on an empty database."""
+    name = f"empty_{uuid4().hex[:12]}"
+    engine = create_engine(server.create_database(name))
+    yield engine
+    engine.dispose()
+    server.drop_database(name)
+
+
+@pytest.fixture
+def platform(empty: Engine) -> Engine:
+    """An engine on a database with the platform's own schema and some plays."""
+    with empty.begin() as connection:
+        connection.exec_driver_sql(PLATFORM)
+    return empty

@@ -1,0 +1,316 @@
+"""Creating the schema, in every way that it can be interrupted."""
+
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
+
+from infra.local import postgres
+from shared.db import migrations, tables
+from shared.db.migrations import Kind, session
+from shared.db.schema_check import missing_columns
+
+Statement = tuple[object, ...]
+
+
+def run(engine: Engine, *statements: str) -> None:
+    """Run statements, each its own transaction."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def await_activity(engine: Engine, condition: str) -> int:
+    """Look until a connection of this database meets a condition; return its pid."""
+    deadline = time.monotonic() + 30
+    query = text(f"SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND {condition}")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while (pid := connection.scalar(query)) is None:
+            assert time.monotonic() < deadline, f"no connection with {condition}"
+    return int(pid)
+
+
+def test_an_empty_database_gets_the_contract(empty: Engine) -> None:
+    migrations.upgrade(empty)
+    assert set(inspect(empty).get_table_names()) == {*tables.metadata.tables, "arcade_jobs_version"}
+    assert migrations.check(empty) == []
+
+
+def test_a_second_upgrade_changes_nothing_and_says_nothing(engine: Engine) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session.Session, "run", lambda _, statement: pytest.fail(f"it ran {statement}"))
+        lines: list[str] = []
+        migrations.upgrade(engine, report=lines.append)
+    assert lines == []
+
+
+def test_an_upgrade_leaves_no_setting_in_the_pool(server: postgres.Server, template: str) -> None:
+    engine = create_engine(server.create_database("pool_of_one", template=template), pool_size=1, max_overflow=1)
+    migrations.upgrade(engine)
+    with engine.connect() as connection:
+        settings = "current_setting('search_path'), current_setting('lock_timeout'), current_setting('TimeZone')"
+        assert connection.exec_driver_sql(f"SELECT {settings}").one() == ('"$user", public', "0", "UTC")
+        assert connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")) == 0
+    engine.dispose()
+    server.drop_database("pool_of_one")
+
+
+def test_the_offline_statements_create_the_same_one_by_one(empty: Engine) -> None:
+    statements = migrations.offline_sql()
+    for statement in statements:
+        run(empty, statement)
+    assert migrations.check(empty) == []
+    lines: list[str] = []
+    migrations.upgrade(empty, report=lines.append)
+    assert lines == []
+
+
+def test_the_offline_statements_go_into_another_schema_in_one_transaction(empty: Engine) -> None:
+    run(empty, 'CREATE SCHEMA "Arcade"')
+    with empty.begin() as connection:
+        for statement in migrations.offline_sql("Arcade"):
+            connection.exec_driver_sql(statement)
+    assert inspect(empty).get_table_names() == []
+    run(empty, f'ALTER DATABASE "{empty.url.database}" SET search_path = "Arcade"')
+    empty.dispose()
+    assert migrations.check(empty) == []
+
+
+def test_tables_are_completed_where_they_are_and_not_made_twice(platform: Engine) -> None:
+    run(
+        platform,
+        "CREATE SCHEMA arcade",
+        *(f"ALTER TABLE {name} SET SCHEMA arcade" for name in ("game_sessions", "leaderboard_entries", "prize_pools")),
+        "CREATE SCHEMA postgres",  # a schema of the role's own comes first in the search path
+        f'ALTER DATABASE "{platform.url.database}" SET search_path = "$user", arcade, public',
+    )
+    platform.dispose()
+    migrations.upgrade(platform)
+    assert inspect(platform).get_table_names("postgres") == []
+    assert "leaderboards" in inspect(platform).get_table_names("arcade")
+    assert migrations.check(platform) == []
+    run(platform, "UPDATE leaderboard_entries SET score = score + 1 WHERE score = 20")
+
+
+def test_no_schema_to_create_in_is_one_clear_line(empty: Engine) -> None:
+    run(empty, f'ALTER DATABASE "{empty.url.database}" SET search_path = "nowhere"')
+    empty.dispose()
+    with pytest.raises(migrations.UpgradeError, match=r"^search_path: names no schema that exists; [^\n]*$"):
+        migrations.upgrade(empty)
+
+
+def test_two_upgrades_at_once_both_end_well(platform: Engine) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(migrations.upgrade, platform) for _ in range(4)]:
+            future.result()
+    assert migrations.check(platform) == []
+
+
+def test_an_upgrade_waits_for_another_and_says_so(empty: Engine) -> None:
+    lines: list[str] = []
+    with empty.connect() as other:
+        other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": session.ADVISORY_LOCK})
+        pauses = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                other.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": session.ADVISORY_LOCK})
+
+        migrations.upgrade(empty, report=lines.append, pause=pause)
+    assert len(pauses) == 3
+    assert lines[0] == "another upgrade of this database is under way; waiting for it"
+    assert not any("waiting" in line for line in lines[1:])
+    assert migrations.check(empty) == []
+
+
+def test_a_waiting_upgrade_does_not_keep_the_other_from_building_its_indexes(platform: Engine) -> None:
+    """A snapshot held while waiting would be waited for by CREATE INDEX CONCURRENTLY: a deadlock."""
+    waits = threading.Event()
+    build = threading.Event()
+
+    def hold_on(line: str) -> None:
+        if "_idx is missing" in line and not waits.is_set():
+            build.wait(30)
+
+    def say(line: str) -> None:
+        if "another upgrade" in line:
+            waits.set()
+            build.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(migrations.upgrade, platform, report=hold_on)
+        await_activity(platform, "query LIKE '%VALIDATE%' OR query LIKE '%CREATE%'")
+        second = pool.submit(migrations.upgrade, platform, report=say)
+        first.result(60)
+        second.result(60)
+    assert migrations.check(platform) == []
+
+
+class KilledError(BaseException):
+    """The process is gone."""
+
+
+def test_an_upgrade_that_dies_after_every_single_statement_is_finished_by_the_next_ones(platform: Engine) -> None:
+    original = session.Session.run
+    survived: set[str] = set()
+
+    def run_and_die(self: session.Session, statement: str) -> None:
+        original(self, statement)
+        if statement not in survived:
+            survived.add(statement)
+            raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session.Session, "run", run_and_die)
+        while True:
+            with contextlib.suppress(KilledError):
+                migrations.upgrade(platform)
+                break
+    assert len(survived) > 60
+    assert migrations.check(platform) == []
+    with platform.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM leaderboards WHERE is_pending")) == 3
+        left = "SELECT count(*) FROM pg_constraint WHERE conname LIKE 'arcade_jobs%filled'"
+        assert connection.scalar(text(left)) == 0
+
+
+def test_an_index_left_by_a_killed_build_is_built_again(platform: Engine) -> None:
+    with ThreadPoolExecutor(1) as pool, platform.connect() as reader:
+        # The build waits for every snapshot that is older.
+        reader.execution_options(isolation_level="REPEATABLE READ").exec_driver_sql("SELECT count(*) FROM payments")
+        upgrade = pool.submit(migrations.upgrade, platform)
+        pid = await_activity(platform, "query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'")
+        run(platform, f"SELECT pg_terminate_backend({pid})")
+        with pytest.raises(migrations.UpgradeError):
+            upgrade.result(60)
+        reader.rollback()
+    with platform.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")) == 1
+    broken = next(d for d in migrations.check(platform) if d.where == "game_sessions.game_sessions_active_idx")
+    assert broken.what == "was left by an interrupted build"
+    migrations.upgrade(platform)
+    assert migrations.check(platform) == []
+
+
+def test_a_statement_that_cannot_have_its_lock_lets_others_pass_and_tries_again(
+    platform: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LOCK_TIMEOUT", 0.02)
+    lines: list[str] = []
+    with platform.connect() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM prize_pools")
+        pauses = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                reader.rollback()
+
+        migrations.upgrade(platform, report=lines.append, pause=pause)
+    assert pauses == [0.5, 1.0, 2.0]
+    assert "waiting for a lock that others hold (attempt 3 of 8)" in lines
+    assert migrations.check(platform) == []
+
+
+def test_a_lock_that_never_comes_ends_the_upgrade_in_one_line(
+    platform: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LOCK_TIMEOUT", 0.01)
+    with platform.connect() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM game_sessions")
+        with pytest.raises(migrations.UpgradeError, match=r"^no lock after 8 attempts, for: ALTER TABLE game_sessions"):
+            migrations.upgrade(platform, pause=lambda _: None)
+
+
+BREAK_ALL = (
+    "ALTER TABLE prize_pools DROP COLUMN settled_by, DROP CONSTRAINT prize_pools_total_check",
+    "ALTER TABLE leaderboard_entries DISABLE TRIGGER arcade_jobs_touch_insert",
+    "ALTER TABLE leaderboard_entries RESET (fillfactor)",
+    "DROP TRIGGER arcade_jobs_seal_delete ON prize_pools",
+    "DROP INDEX leaderboard_entries_ranking_idx",
+    "DROP TABLE leaderboard_touches",
+    "DROP FUNCTION arcade_jobs_seal_all_pools() CASCADE",
+    "CREATE OR REPLACE FUNCTION arcade_jobs_touch_boards() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
+    "UPDATE arcade_jobs_version SET version_num = '0000'",
+)
+
+
+def test_check_names_everything_at_once_and_changes_nothing(engine: Engine) -> None:
+    run(engine, *BREAK_ALL)
+    expected = {
+        "arcade_jobs_version is 0000; 0001 is this version's",
+        "prize_pools.settled_by is missing",
+        "prize_pools.prize_pools_settled_by_idx is missing",
+        "prize_pools.prize_pools_total_check is missing",
+        "leaderboard_entries.leaderboard_entries_ranking_idx is missing",
+        "leaderboard_entries is stored without fillfactor = 50",
+        "leaderboard_touches is missing",
+        "arcade_jobs_seal_all_pools() is missing",
+        "arcade_jobs_touch_boards() is not this version's",
+        "prize_pools.arcade_jobs_seal_delete is missing",
+        "prize_pools.arcade_jobs_seal_truncate is missing",
+        "leaderboard_entries.arcade_jobs_touch_insert is disabled",
+    }
+    for _ in range(2):
+        found = migrations.check(engine)
+        assert {str(difference) for difference in found} == expected
+        assert {difference.kind for difference in found} == {Kind.MISSING}
+
+
+def test_what_was_lost_is_restored_and_boards_that_went_unnoticed_are_marked(engine: Engine) -> None:
+    run(engine, *BREAK_ALL[:-1])
+    run(
+        engine,
+        "INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)"
+        " VALUES (gen_random_uuid(), 'pong', '0x1', 5, 'alltime', '1970-01-01')",
+    )
+    migrations.upgrade(engine)
+    assert migrations.check(engine) == []
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT game_type, is_pending FROM leaderboards")).all() == [("pong", True)]
+
+
+def test_the_statements_that_check_prints_restore_it_too(engine: Engine) -> None:
+    run(engine, *BREAK_ALL[:-1])
+    for difference in migrations.check(engine):
+        run(engine, *difference.statements)
+    assert migrations.check(engine) == []
+
+
+def test_a_revision_of_a_newer_version_is_refused_in_one_line(engine: Engine) -> None:
+    run(engine, "UPDATE arcade_jobs_version SET version_num = '9999'")
+    with pytest.raises(migrations.UpgradeError, match=r"^arcade_jobs_version: [^\n]*9999[^\n]*newer version[^\n]*$"):
+        migrations.upgrade(engine)
+
+
+def test_a_platform_that_uses_alembic_keeps_its_own_version(platform: Engine) -> None:
+    run(platform, "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
+    run(platform, "INSERT INTO alembic_version VALUES ('abc')")
+    migrations.upgrade(platform)
+    with platform.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "abc"
+
+
+def test_a_running_job_names_every_missing_column_and_table(engine: Engine) -> None:
+    def missing(connection: Connection) -> list[str]:
+        return missing_columns(connection)
+
+    with engine.connect() as connection:
+        assert missing(connection) == []
+    run(
+        engine,
+        "ALTER TABLE prize_pools DROP COLUMN settled_by, DROP COLUMN entries_passed_over",
+        "ALTER TABLE game_sessions RENAME COLUMN completed_at TO ended_at",
+        "DROP TABLE leaderboards",
+    )
+    with engine.connect() as connection:
+        assert missing(connection) == [
+            "game_sessions.completed_at",
+            "prize_pools.settled_by",
+            "prize_pools.entries_passed_over",
+            "leaderboards",
+        ]
