@@ -5,18 +5,28 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from sqlalchemy import Engine
 
-from infra.operator.deployment import DEFAULT_STAGE, DeploymentError, find_deployment
+from infra import node
+from infra.jobs import JOBS
+from infra.local import cloud
+from infra.local.cdk import CdkError
+from infra.local.emulator import EmulatorError
+from infra.local.postgres import PostgresError
+from infra.operator import trigger
+from infra.operator.deployment import DEFAULT_STAGE, Deployment, DeploymentError, find_deployment
+from infra.operator.laptop import local
 from infra.operator.statistics import summarize
 from infra.operator.tables import runs_table, statistics_table
 from shared.db import migrations
 from shared.db.connection import open_engine
 from shared.db.errors import describe
+from shared.domain.tick import BadEventError
 from shared.runs.store import RunStore, RunStoreError
 
 app = typer.Typer(
@@ -26,7 +36,6 @@ app = typer.Typer(
     help="Operate the arcade's background jobs.",
 )
 db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
-local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
 app.add_typer(db, name="db")
 app.add_typer(local, name="local")
 
@@ -43,6 +52,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 class CommandError(Exception):
     """The command cannot go on. The message is one line for the user."""
+
+
+MENDABLE = (
+    *(BadEventError, CdkError, CommandError, DeploymentError, EmulatorError, node.NodeError, PostgresError),
+    *(RunStoreError, migrations.SchemaError, migrations.UpgradeError, trigger.TriggerError),
+)
 
 
 @db.command("upgrade")
@@ -129,11 +144,40 @@ def show_statistics(
         out.print(statistics_table(statistics))
 
 
+@app.command("trigger")
+def trigger_job(
+    job: Annotated[str, typer.Argument(help="prize-pool, leaderboard or cleanup.")],
+    *,
+    at: Annotated[str | None, typer.Option(help="The slot to stand for, such as 2026-01-12T00:00:00Z.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; it is kept with the run.")] = None,
+    is_asynchronous: Annotated[bool, typer.Option("--async", help="Do not wait for the result.")] = False,
+    as_json: Json = False,
+    stage: Stage = DEFAULT_STAGE,
+    profile: Profile = None,
+    region: Region = None,
+    on_laptop: Local = False,
+) -> None:
+    """Run a job now, once, and wait for its result."""
+    _known(job)
+    deployment = _deployment(stage, profile, region, on_laptop=on_laptop)
+    event = trigger.manual_event(actor=deployment.caller, at=at, dry_run=dry_run, reason=reason, now=datetime.now(UTC))
+    with err.status(f"{job} runs ..."):
+        result = trigger.trigger(deployment, job, event, is_asynchronous=is_asynchronous, report=err.print)
+    if as_json or "result" not in result:
+        _print_json(result)
+    else:
+        out.print(f"{result['run_id']} {result['status']}", highlight=False)
+        out.print_json(json.dumps(result["result"]))
+    if result["status"] not in {"queued", "succeeded"}:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command. Whatever a user can mend is one line on standard error, and exit code 1."""
     try:
         app()
-    except (CommandError, DeploymentError, RunStoreError, migrations.SchemaError) as error:
+    except MENDABLE as error:
         err.print(f"arcade-jobs: {error}", markup=False)
         sys.exit(1)
 
@@ -141,7 +185,13 @@ def main() -> None:
 @contextmanager
 def _runs(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> Iterator[RunStore]:
     """The run records of a stage."""
-    yield find_deployment(stage, profile=profile, region=region).run_store()
+    yield _deployment(stage, profile, region, on_laptop=on_laptop).run_store()
+
+
+def _deployment(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> Deployment:
+    if on_laptop:
+        return cloud.connect(stage=stage)
+    return find_deployment(stage, profile=profile, region=region)
 
 
 @contextmanager
@@ -160,6 +210,10 @@ def _database() -> Iterator[Engine]:
 
 
 def _known(job: str | None) -> str | None:
+    """The job, refused unless there is one of that name; None: all."""
+    names = [known.name for known in JOBS]
+    if job is not None and job not in names:
+        raise CommandError(f"job {job!r}: unknown; expected one of {', '.join(names)}")
     return job
 
 
