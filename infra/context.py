@@ -302,12 +302,16 @@ class _Reader:
         wanted = [
             name for name in (*EXISTING_DATABASE, *DATABASE_NAMES) if name not in {"databaseAuth", "databasePort"}
         ]
-        wanted.remove("gatewayEndpoints" if not self._values.get("gatewayEndpoints") else "routeTableIds")
+        have_endpoints = self._one("gatewayEndpoints")
+        wanted.remove("routeTableIds" if have_endpoints else "gatewayEndpoints")
         wanted.remove("databaseSecretArn" if auth == "iam" else "databaseResourceId")
         missing = [name for name in wanted if not self._values.get(name)]
         if missing and complain:
             told = ", ".join(missing).replace("routeTableIds", "routeTableIds (or gatewayEndpoints=exist)")
             self.problems.append(f"database: missing {told}; docs/deploy.md explains them")
+        if have_endpoints and (tables := self._values.get("routeTableIds")):
+            reason = "would get second gateway endpoints; leave it out with gatewayEndpoints=exist"
+            self.refuse("routeTableIds", tables, reason)
         zones, subnets = self._many("availabilityZones"), self._many("subnetIds")
         if zones and subnets and len(zones) != len(subnets):
             self.problems.append(

@@ -24,6 +24,7 @@ from shared.runs.store import RunStore
 from shared.services.cleanup import Cleaner
 from shared.services.leaderboard import LeaderboardRanker
 from shared.services.prize_pool import PrizePoolSettler
+from shared.services.schema import SchemaGuard
 from shared.services.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def build_app(
         ca_file=RDS_AUTHORITIES if RDS_AUTHORITIES.exists() else None,
     )
     transactions = Transactions(engine=engine, sleep=sleep)
+    guard = SchemaGuard(transactions=transactions)
     client = dynamodb or cast("DynamoDBClient", session.create_client("dynamodb", config=RUNS_TABLE_CLIENT))
     return App(
         engine=engine,
@@ -91,16 +93,18 @@ def build_app(
             describe=describe,
         ),
         clock=clock,
-        settle_prize_pools=PrizePoolSettler(
-            transactions=transactions,
-            zone=config.zone,
-            grace=config.settlement_grace,
-            game_types=config.game_types,
-            clock=clock,
-            sleep=sleep,
+        settle_prize_pools=guard.before(
+            PrizePoolSettler(
+                transactions=transactions,
+                zone=config.zone,
+                grace=config.settlement_grace,
+                game_types=config.game_types,
+                clock=clock,
+                sleep=sleep,
+            )
         ),
-        rank_leaderboards=LeaderboardRanker(transactions=transactions, clock=clock),
-        clean_up=Cleaner(transactions=transactions, session_expiry=config.session_expiry, clock=clock),
+        rank_leaderboards=guard.before(LeaderboardRanker(transactions=transactions, clock=clock)),
+        clean_up=guard.before(Cleaner(transactions=transactions, session_expiry=config.session_expiry, clock=clock)),
     )
 
 

@@ -6,28 +6,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from infra import node
 from infra.jobs import JOBS
-from infra.local import cloud
-from infra.local.cdk import CdkError
-from infra.local.emulator import EmulatorError
-from infra.local.postgres import PostgresError
-from infra.operator import trigger
 from infra.operator.deployment import DEFAULT_STAGE, Deployment, DeploymentError, find_deployment
-from infra.operator.laptop import local
 from infra.operator.statistics import summarize
 from infra.operator.tables import runs_table, statistics_table
+from infra.operator.trigger import TriggerError, manual_event, trigger
 from shared.db import migrations
 from shared.db.connection import open_engine
 from shared.db.errors import describe
+from shared.domain.run import RunStatus
 from shared.domain.tick import BadEventError
 from shared.runs.store import RunStore, RunStoreError
+
+DEMO_STAGE = "demo"  # what make demo left; never deployed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,56 +35,90 @@ app = typer.Typer(
     help="Operate the arcade's background jobs.",
 )
 db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
+local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
 app.add_typer(db, name="db")
 app.add_typer(local, name="local")
 
 out = Console()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Job = Annotated[str | None, typer.Argument(help="prize-pool, leaderboard or cleanup; all if left out.")]
+OneJob = Annotated[str, typer.Argument(help="prize-pool, leaderboard or cleanup.")]
+AnyJob = Annotated[str | None, typer.Argument(help="prize-pool, leaderboard or cleanup; all if left out.")]
 Stage = Annotated[str, typer.Option(help="The deployed stage; `demo` is what make demo left.")]
 Profile = Annotated[str | None, typer.Option(help="Of your AWS configuration.")]
 Region = Annotated[str | None, typer.Option(help="Of AWS; else as the profile or the environment says.")]
 Local = Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Of the AWS emulator; 4566 if left out.")]
 
 
 class CommandError(Exception):
     """The command cannot go on. The message is one line for the user."""
 
 
-MENDABLE = (
-    *(BadEventError, CdkError, CommandError, DeploymentError, EmulatorError, node.NodeError, PostgresError),
-    *(RunStoreError, migrations.SchemaError, migrations.UpgradeError, trigger.TriggerError),
-)
-
-
 @db.command("upgrade")
 def upgrade_database() -> None:
     """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped."""
     with _database() as engine:
-        migrations.upgrade(engine, report=out.print)
-    out.print("the schema is up to date")
+        migrations.upgrade(engine, report=_say)
+    _say("the schema is up to date")
 
 
 @db.command("check")
 def check_database(*, as_json: Json = False) -> None:
-    """Say what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything."""
+    """Say what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything that matters."""
     with _database() as engine:
         differences = migrations.check(engine)
     if as_json:
-        _print_json([{"what": difference.what, "mend": difference.mend} for difference in differences])
+        _print_json(
+            [
+                {"kind": found.kind, "where": found.where, "what": found.what, "mend": found.mend}
+                for found in differences
+            ]
+        )
     else:
-        for difference in differences:
-            out.print(difference.what, f"  mend: {difference.mend}", sep="\n", highlight=False, markup=False)
+        for found in differences:
+            _say(f"{found.kind}: {found}", *(f"    {line}" for line in found.mend.splitlines()))
         if not differences:
-            out.print("the schema is as it should be")
-    raise typer.Exit(1 if differences else 0)
+            _say("the schema is as it should be")
+    if any(found.kind is not migrations.Kind.WARNING for found in differences):
+        raise typer.Exit(1)
+
+
+@app.command("trigger")
+def trigger_job(
+    job: OneJob,
+    *,
+    at: Annotated[
+        str | None, typer.Option(help="The slot to stand for, such as 2026-01-12T00:00:00Z; else now.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would happen, change nothing.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the run.")] = None,
+    is_asynchronous: Annotated[bool, typer.Option("--async", help="Do not wait for the result.")] = False,
+    as_json: Json = False,
+    stage: Stage = DEFAULT_STAGE,
+    profile: Profile = None,
+    region: Region = None,
+    on_laptop: Local = False,
+) -> None:
+    """Run a job now; exit with 1 if it does not succeed."""
+    deployment = _deployment(stage, profile, region, on_laptop=on_laptop)
+    event = manual_event(actor=deployment.caller, at=at, dry_run=dry_run, reason=reason, now=datetime.now(UTC))
+    result = trigger(deployment, _known(job), event, is_asynchronous=is_asynchronous, report=_note)
+    if as_json:
+        _print_json(result)
+    else:
+        _say(
+            f"{result.get('run_id', job)}: {result['status']}{' before: the stored result' * result.get('duplicate', False)}"
+        )
+        _print_json(result.get("result", {"request_id": result.get("request_id")}))
+    if not is_asynchronous and result["status"] != RunStatus.SUCCEEDED:
+        raise typer.Exit(1)
 
 
 @app.command("history")
 def show_history(
-    job: Job = None,
+    job: AnyJob = None,
     *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs at most.")] = 20,
     as_json: Json = False,
@@ -96,7 +129,7 @@ def show_history(
 ) -> None:
     """The last runs of a job, or of all, the latest first."""
     with _runs(stage, profile, region, on_laptop=on_laptop) as runs:
-        records = runs.list_runs(_known(job), limit=limit)
+        records = runs.list_runs(_known(job) if job else None, limit=limit)
     if as_json:
         _print_json([record.to_json() | {"counts": record.counts} for record in records])
     else:
@@ -122,12 +155,12 @@ def show_run(
         _print_json(record.to_json())
     else:
         out.print(runs_table([record]))
-        out.print_json(json.dumps(record.to_json()["result"]))
+        _print_json(record.result)
 
 
 @app.command("stats")
 def show_statistics(
-    job: Job = None,
+    job: AnyJob = None,
     *,
     as_json: Json = False,
     stage: Stage = DEFAULT_STAGE,
@@ -137,39 +170,57 @@ def show_statistics(
 ) -> None:
     """How many runs there were, how they ended and how long they took; over all that is kept."""
     with _runs(stage, profile, region, on_laptop=on_laptop) as runs:
-        statistics = summarize(runs.list_runs(_known(job)))
+        statistics = summarize(runs.list_runs(_known(job) if job else None))
     if as_json:
         _print_json([of_job.to_json() for of_job in statistics])
     else:
         out.print(statistics_table(statistics))
 
 
-@app.command("trigger")
-def trigger_job(
-    job: Annotated[str, typer.Argument(help="prize-pool, leaderboard or cleanup.")],
-    *,
-    at: Annotated[str | None, typer.Option(help="The slot to stand for, such as 2026-01-12T00:00:00Z.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Why; it is kept with the run.")] = None,
-    is_asynchronous: Annotated[bool, typer.Option("--async", help="Do not wait for the result.")] = False,
-    as_json: Json = False,
-    stage: Stage = DEFAULT_STAGE,
-    profile: Profile = None,
-    region: Region = None,
-    on_laptop: Local = False,
-) -> None:
-    """Run a job now, once, and wait for its result."""
-    _known(job)
-    deployment = _deployment(stage, profile, region, on_laptop=on_laptop)
-    event = trigger.manual_event(actor=deployment.caller, at=at, dry_run=dry_run, reason=reason, now=datetime.now(UTC))
-    with err.status(f"{job} runs ..."):
-        result = trigger.trigger(deployment, job, event, is_asynchronous=is_asynchronous, report=err.print)
-    if as_json or "result" not in result:
-        _print_json(result)
+@local.command("demo")
+def run_local_demo(*, as_json: Json = False) -> None:
+    """Replay three weeks of an arcade through the three jobs, and show what came of them."""
+    from infra.local.demo import DemoError, run_demo  # noqa: PLC0415 - moto, which is slow to import
+
+    try:
+        report = run_demo(err if as_json else out)
+    except DemoError as error:
+        raise CommandError(str(error)) from error
+    except KeyboardInterrupt:
+        _note("stopped; nothing is left running. Run it again to begin anew")
+        raise typer.Exit(130) from None
+    if as_json:
+        _print_json(report.to_json())
+
+
+@local.command("up")
+def start_cloud(*, stage: Stage = DEFAULT_STAGE, port: Port = None) -> None:
+    """Start PostgreSQL and an AWS emulator, and deploy the stack to it. What runs already stays as it is."""
+    with _laptop() as cloud:
+        _say(*cloud.guide(cloud.up(stage=stage, port=port, report=_note)))
+
+
+@local.command("down")
+def stop_cloud() -> None:
+    """Stop both. Their state is kept."""
+    with _laptop() as cloud:
+        cloud.down(report=_say)
+
+
+@local.command("status")
+def show_cloud(*, as_json: Json = False) -> None:
+    """What runs on this machine; exit with 1 unless both do."""
+    with _laptop() as cloud:
+        status = cloud.status()
+    endpoint = status.emulator.endpoint if status.emulator else None
+    if as_json:
+        _print_json({"postgres": status.has_postgres, "emulator": endpoint})
     else:
-        out.print(f"{result['run_id']} {result['status']}", highlight=False)
-        out.print_json(json.dumps(result["result"]))
-    if result["status"] not in {"queued", "succeeded"}:
+        _say(
+            f"PostgreSQL: {'runs' if status.has_postgres else 'does not run'}",
+            f"AWS emulator: {f'runs at {endpoint}' if endpoint else 'does not run'}",
+        )
+    if not (status.has_postgres and endpoint):
         raise typer.Exit(1)
 
 
@@ -177,44 +228,93 @@ def main() -> None:
     """Run the command. Whatever a user can mend is one line on standard error, and exit code 1."""
     try:
         app()
-    except MENDABLE as error:
+    except (
+        BadEventError,
+        CommandError,
+        DeploymentError,
+        RunStoreError,
+        TriggerError,
+        migrations.UpgradeError,
+    ) as error:
         err.print(f"arcade-jobs: {error}", markup=False)
         sys.exit(1)
 
 
 @contextmanager
+def _laptop() -> Iterator[ModuleType]:
+    """The laptop cloud's functions; what they refuse is one line for the user."""
+    from infra.local import cloud  # noqa: PLC0415 - nothing else needs it
+    from infra.local.cdk import CdkError  # noqa: PLC0415
+    from infra.local.emulator import EmulatorError  # noqa: PLC0415
+    from infra.local.postgres import PostgresError  # noqa: PLC0415
+    from infra.node import NodeError  # noqa: PLC0415
+
+    try:
+        yield cloud
+    except (CdkError, EmulatorError, NodeError, PostgresError) as error:
+        raise CommandError(str(error)) from error
+
+
+@contextmanager
 def _runs(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> Iterator[RunStore]:
     """The run records of a stage."""
-    yield _deployment(stage, profile, region, on_laptop=on_laptop).run_store()
+    if stage == DEMO_STAGE:
+        from infra.local.demo import saved_runs_file  # noqa: PLC0415 - moto, which is slow to import
+        from infra.local.saved_runs import NoSavedRunsError, open_saved_runs  # noqa: PLC0415
+
+        try:
+            with open_saved_runs(saved_runs_file()) as runs:
+                yield runs
+        except NoSavedRunsError as error:
+            raise CommandError(str(error)) from error
+    else:
+        yield _deployment(stage, profile, region, on_laptop=on_laptop).run_store()
 
 
 def _deployment(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> Deployment:
+    if stage == DEMO_STAGE:
+        raise CommandError(f"--stage: {stage!r} is the replay's, and is not deployed; its jobs run with make demo")
     if on_laptop:
-        return cloud.connect(stage=stage)
+        with _laptop() as cloud:
+            deployment: Deployment = cloud.connect(stage=stage)
+            return deployment
     return find_deployment(stage, profile=profile, region=region)
 
 
 @contextmanager
 def _database() -> Iterator[Engine]:
-    """The database of DATABASE_URL, reachable."""
+    """The database of DATABASE_URL."""
     url = os.environ.get("DATABASE_URL")
     if not url:
         raise CommandError("DATABASE_URL: missing; expected a URL such as postgresql://user@host:5432/arcade")
-    engine = open_engine(url)
+    try:
+        engine = open_engine(url)
+    except SQLAlchemyError:  # the text is not shown: it may hold a password
+        raise CommandError("DATABASE_URL: expected a URL such as postgresql://user@host:5432/arcade") from None
     try:
         yield engine
-    except Exception as error:
+    except (SQLAlchemyError, OSError) as error:
         raise CommandError(f"DATABASE_URL: {describe(error)}") from error
     finally:
         engine.dispose()
 
 
-def _known(job: str | None) -> str | None:
-    """The job, refused unless there is one of that name; None: all."""
+def _known(job: str) -> str:
     names = [known.name for known in JOBS]
-    if job is not None and job not in names:
-        raise CommandError(f"job {job!r}: unknown; expected one of {', '.join(names)}")
+    if job not in names:
+        raise CommandError(f"JOB: {job!r} is not a job; expected one of {', '.join(names)}")
     return job
+
+
+def _say(*lines: str) -> None:
+    """What was asked for, to be piped or copied: no line is folded."""
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _note(line: str) -> None:
+    """What goes on meanwhile."""
+    err.print(line, markup=False)
 
 
 def _print_json(value: Any) -> None:

@@ -15,7 +15,6 @@ TRANSIENT = frozenset(
         *("53300", "57P03"),  # the server is full, or starting
     }
 )
-UNDEFINED = frozenset({"42703", "42P01"})  # column, table: the schema is behind
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -1,13 +1,11 @@
-"""What a running job says when a statement met a column or table that is not there (SQLSTATE 42703, 42P01).
+"""What a job needs of the schema and the database lacks: all of it at once.
 
-All missing things at once, from the catalog, without the migrations: they are not part of the functions.
+From the catalog, without the migrations: they are not part of the functions.
 """
 
 from sqlalchemy import Connection, text
 
 from shared.db.tables import metadata
-
-UNDEFINED = frozenset({"42703", "42P01"})  # undefined_column, undefined_table
 
 _COLUMNS = text("""
     SELECT wanted.name AS relation, a.attname AS name

@@ -23,7 +23,7 @@ Synthesize = Callable[..., Template]
 
 
 @pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synthesize]:
+def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
     """Make the template of a context, given as a mapping."""
     made: dict[frozenset[tuple[str, str]], Template] = {}
     stub = tmp_path_factory.mktemp("asset")
@@ -40,7 +40,7 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synthesize]
             made[key] = Template(app.synth().get_stack_by_name(stack.stack_name).template)
         return made[key]
 
-    yield synthesize
+    return synthesize
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,13 +2,9 @@
 
 import json
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from infra.local.runs_table import create_runs_table
-from shared.app import JobHandler, build_app
-from tests.fakes import FakeClock, FakeContext
+from tests.infra.running import app, dynamodb, run
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, MADE
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
@@ -98,20 +94,9 @@ def test_queues_and_topic_refuse_plain_http(synthesize):
 
 def test_a_run_asks_the_runs_table_for_exactly_what_its_role_allows(synthesize, engine):
     asked = set()
-    with mock_aws():
-        client = boto3.client(
-            "dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
-        )
-        create_runs_table(client, "runs")
+    with dynamodb() as client, app({"DATABASE_URL": engine.url.render_as_string(hide_password=False)}, client) as built:
         client.meta.events.register("before-call.dynamodb", lambda model, **_: asked.add(f"dynamodb:{model.name}"))
-        clock = FakeClock()
-        environment = {
-            "DATABASE_URL": engine.url.render_as_string(hide_password=False),
-            "RUNS_TABLE_NAME": "runs",
-        }
-        app = build_app(environment, dynamodb=client, clock=clock, sleep=clock.sleep)
-        handler = JobHandler(job="cleanup", work=lambda app: app.clean_up, app=lambda: app)
         for _ in range(2):  # the second is a duplicate, which reads the first
-            handler({"time": "2026-01-12T00:00:00Z"}, FakeContext())
+            run(built, "cleanup", {"time": "2026-01-12T00:00:00Z"})
     assert asked == RECORDING
     assert asked == {action for action in synthesize(EXISTING).allowed("cleanup") if action.startswith("dynamodb:")}

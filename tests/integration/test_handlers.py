@@ -254,3 +254,15 @@ def test_an_unreachable_database_fails_the_run_in_one_line_without_the_password(
     assert "\n" not in failed["result"]["errors"][0]["error"]
     assert SECRET not in capsys.readouterr().out
     assert SECRET not in json.dumps(failed)
+
+
+def test_a_schema_that_lacks_something_is_refused_and_everything_missing_named(invoke: Invoke, arcade: Arcade) -> None:
+    pool_id = arcade.add_pool("2026-01-11")
+    with arcade.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE leaderboard_entries DROP COLUMN rank"))
+        connection.execute(text("ALTER TABLE game_sessions DROP COLUMN completed_at"))
+        connection.execute(text("DROP TABLE leaderboards"))
+    lacking = "game_sessions.completed_at, leaderboard_entries.rank, leaderboards"
+    with pytest.raises(RunNotSucceededError, match=f"the database lacks {lacking}: run arcade-jobs db upgrade"):
+        invoke(prize_pool.handler, event("prize_pool"))
+    assert arcade.pool(pool_id).status == "active"

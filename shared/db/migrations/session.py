@@ -67,17 +67,23 @@ def begin(engine: Engine, *, report: Callable[[str], None], pause: Callable[[flo
     other upgrade's CREATE INDEX CONCURRENTLY, for ever.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.detach()  # closed for good in the end: its settings and its lock go with it
-        connection.exec_driver_sql("SET statement_timeout = 0")
-        waiting = False
-        while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}):
-            if not waiting:
-                report("another upgrade of this database is under way; waiting for it")
-                waiting = True
-            pause(POLL)
-        schema = home(connection)
-        connection.exec_driver_sql(f"SET search_path = {quoted(schema)}")
-        yield Session(connection=connection, schema=schema, report=report, pause=pause)
+        try:
+            connection.exec_driver_sql("SET statement_timeout = 0")
+            _await_turn(connection, report=report, pause=pause)
+            schema = home(connection)
+            connection.exec_driver_sql(f"SET search_path = {quoted(schema)}")
+            yield Session(connection=connection, schema=schema, report=report, pause=pause)
+        finally:
+            connection.invalidate()  # its settings and its lock do not go back to the pool
+
+
+def _await_turn(connection: Connection, *, report: Callable[[str], None], pause: Callable[[float], None]) -> None:
+    waiting = False
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}):
+        if not waiting:
+            report("another upgrade of this database is under way; waiting for it")
+            waiting = True
+        pause(POLL)
 
 
 def home(connection: Connection) -> str:

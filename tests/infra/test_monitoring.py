@@ -1,0 +1,194 @@
+"""What wakes the operator: every alarm, what it does without data, whom it tells; and the dashboard."""
+
+import json
+
+import pytest
+
+from infra.jobs import JOBS
+from infra.monitoring import LONGEST_WINDOW
+from tests.infra.running import app, dynamodb, run
+from tests.infra.template import EXISTING, JOB_NAMES
+
+OF_EACH_JOB = ("errors", "dead-letters", "silence", "near-timeout")
+OF_THE_STACK = {"dropped-events", "failed-destinations"}
+
+
+def test_each_job_has_four_alarms_and_the_stack_two(synthesize):
+    assert (
+        synthesize(EXISTING).alarm_names()
+        == {f"{job}-{kind}" for job in JOB_NAMES for kind in OF_EACH_JOB} | OF_THE_STACK
+    )
+
+
+def test_an_alarm_says_what_to_do_and_fits_into_a_message(synthesize):
+    for alarm in synthesize(EXISTING).properties("AWS::CloudWatch::Alarm"):
+        assert "arcade-jobs " in alarm["AlarmDescription"], alarm["AlarmName"]
+        assert len(alarm["AlarmDescription"]) <= 1024  # the most that CloudWatch takes
+
+
+def test_only_silence_breaches_without_data(synthesize):
+    treated = {
+        alarm["AlarmName"]: alarm["TreatMissingData"]
+        for alarm in synthesize(EXISTING).properties("AWS::CloudWatch::Alarm")
+    }
+    assert {name for name, treatment in treated.items() if treatment == "breaching"} == {
+        f"arcade-jobs-dev-{job}-silence" for job in JOB_NAMES
+    }
+    assert set(treated.values()) == {"breaching", "notBreaching"}
+
+
+@pytest.mark.parametrize(("job", "hours"), [("prize-pool", 26), ("leaderboard", 3), ("cleanup", 26)])
+def test_silence_is_no_success_in_any_hour_of_the_window(synthesize, job, hours):
+    alarm = synthesize(EXISTING).alarm(f"{job}-silence")
+    assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (hours, hours)
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    filled, counted = alarm["Metrics"]
+    assert (filled["Expression"], filled["ReturnData"]) == (f"FILL({counted['Id']}, 0)", True)
+    assert counted["ReturnData"] is False
+    assert (counted["MetricStat"]["Stat"], counted["MetricStat"]["Period"]) == ("Sum", 3600)
+    assert counted["MetricStat"]["Metric"]["MetricName"] == "RunSucceeded"
+
+
+def test_a_window_of_silence_is_one_that_cloudwatch_can_look_back():
+    assert all(job.silent_after <= LONGEST_WINDOW for job in JOBS)
+
+
+def test_a_disabled_job_may_be_silent(synthesize):
+    template = synthesize(EXISTING | {"ENABLE_PRIZEPOOL_JOB": "false"})
+    assert {name for name in template.alarm_names() if name.endswith("silence")} == {
+        "leaderboard-silence",
+        "cleanup-silence",
+    }
+    assert "prize-pool-errors" in template.alarm_names()
+
+
+def test_errors_of_the_function_raise_an_alarm(synthesize):
+    template = synthesize(EXISTING)
+    for job in JOB_NAMES:
+        alarm = template.alarm(f"{job}-errors")
+        assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("AWS/Lambda", "Errors", 1)
+        assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": template.function_id(job)}}]
+
+
+def test_a_dead_letter_raises_an_alarm(synthesize):
+    template = synthesize(EXISTING)
+    for job in JOB_NAMES:
+        alarm = template.alarm(f"{job}-dead-letters")
+        assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateNumberOfMessagesVisible", 1)
+        queue = {"Fn::GetAtt": [template.dead_letters_id(job), "QueueName"]}
+        assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": queue}]
+
+
+def test_four_fifths_of_the_timeout_raise_an_alarm(synthesize):
+    for job in JOBS:
+        alarm = synthesize(EXISTING).alarm(f"{job.name}-near-timeout")
+        assert (alarm["MetricName"], alarm["Statistic"]) == ("Duration", "Maximum")
+        assert alarm["Threshold"] == 0.8 * job.timeout.total_seconds() * 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [("dropped-events", "AsyncEventsDropped"), ("failed-destinations", "DestinationDeliveryFailures")],
+)
+def test_what_is_lost_is_summed_over_all_functions(synthesize, name, metric):
+    template = synthesize(EXISTING)
+    total, *parts = template.alarm(name)["Metrics"]
+    assert total["Expression"] == f"SUM([{', '.join(part['Id'] for part in parts)}])"
+    assert {part["MetricStat"]["Metric"]["MetricName"] for part in parts} == {metric}
+    functions = {part["MetricStat"]["Metric"]["Dimensions"][0]["Value"]["Ref"] for part in parts}
+    assert functions == {template.function_id(job) for job in JOB_NAMES}
+
+
+def test_one_composite_a_job_tells_of_trouble_and_of_its_end(synthesize):
+    template = synthesize(EXISTING)
+    topic = {"Ref": next(iter(template.resources("AWS::SNS::Topic")))}
+    composites = {found["AlarmName"]: found for found in template.properties("AWS::CloudWatch::CompositeAlarm")}
+    assert set(composites) == {f"arcade-jobs-dev-{job}" for job in JOB_NAMES}
+    ids = {found["Properties"]["AlarmName"]: id_ for id_, found in template.resources("AWS::CloudWatch::Alarm").items()}
+    for name, composite in composites.items():
+        assert composite["AlarmActions"] == composite["OKActions"] == [topic]
+        rule = json.dumps(composite["AlarmRule"])
+        assert {alarm for alarm, id_ in ids.items() if f'"{id_}"' in rule} == {f"{name}-{kind}" for kind in OF_EACH_JOB}
+        assert rule.count("OR") == len(OF_EACH_JOB) - 1
+
+
+def test_no_trouble_is_told_twice(synthesize):
+    template = synthesize(EXISTING)
+    telling = {
+        alarm["AlarmName"].removeprefix("arcade-jobs-dev-")
+        for alarm in template.properties("AWS::CloudWatch::Alarm")
+        if alarm.get("AlarmActions")
+    }
+    assert telling == OF_THE_STACK
+
+
+def test_alarms_of_this_account_may_publish(synthesize):
+    template = synthesize(EXISTING)
+    (allowed,) = [
+        statement
+        for statement in template.one("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Action"] == "sns:Publish"
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+
+
+def test_an_e_mail_address_subscribes(synthesize):
+    template = synthesize(EXISTING | {"alarmEmail": "operator@example.com"})
+    subscription = template.one("AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "operator@example.com")
+    assert not synthesize(EXISTING).resources("AWS::SNS::Subscription")
+
+
+def test_a_slack_channel_listens_and_may_do_nothing_but_read(synthesize):
+    template = synthesize(EXISTING | {"slackWorkspaceId": "T0123ABCD", "slackChannelId": "C0123ABCD"})
+    slack = template.one("AWS::Chatbot::SlackChannelConfiguration")
+    assert (slack["SlackWorkspaceId"], slack["SlackChannelId"]) == ("T0123ABCD", "C0123ABCD")
+    assert slack["SnsTopicArns"] == [{"Ref": next(iter(template.resources("AWS::SNS::Topic")))}]
+    assert "CloudWatchReadOnlyAccess" in json.dumps(slack["GuardrailPolicies"])
+
+
+def test_the_dashboard_answers_in_order(synthesize):
+    widgets = synthesize(EXISTING).dashboard()
+    titles = [widget["properties"]["title"] for widget in sorted(widgets, key=lambda w: (w["y"], w["x"]))]
+    assert titles == [
+        "Is anything wrong now",
+        *(f"Did it run: {job}" for job in JOB_NAMES),
+        "What did it do: pools settled",
+        "What did it do: rows ranked",
+        "What did it do: rows deleted",
+        *(f"How long: {job}" for job in JOB_NAMES),
+        "How much is waiting: dead letters, and the age of the oldest event under way",
+    ]
+
+
+def test_the_dashboard_shows_every_alarm(synthesize):
+    template = synthesize(EXISTING)
+    assert set(template.dashboard()[0]["properties"]["alarms"]) == set(template.resources("AWS::CloudWatch::Alarm"))
+
+
+def test_metrics_are_those_that_runs_emit(synthesize, engine, capsys):
+    """Every job succeeds once, and once fails with its database and its runs table gone."""
+    url = engine.url.render_as_string(hide_password=False)
+    with dynamodb() as client:
+        with app({"DATABASE_URL": url}, client) as built:
+            succeeded = [run(built, job, {"reason": "test"}) for job in JOB_NAMES]
+        gone = engine.url.set(database="gone").render_as_string(hide_password=False)
+        with app({"DATABASE_URL": gone, "RUNS_TABLE_NAME": "gone"}, client) as built:
+            failed = [run(built, job, {"reason": "test"}) for job in JOB_NAMES]
+    assert {result["status"] for result in succeeded} == {"succeeded"}
+    assert {result["status"] for result in failed} == {"failed"}
+    assert synthesize(EXISTING).own_metrics() == set(emitted(capsys.readouterr().out))
+
+
+def emitted(output):
+    """The metrics of the lines in CloudWatch's embedded format: name, and dimensions with their values."""
+    for line in output.splitlines():
+        if line.startswith("{") and "_aws" in (log := json.loads(line)):
+            (directive,) = log["_aws"]["CloudWatchMetrics"]
+            assert directive["Namespace"] == "ArcadeJobs"
+            for metric in directive["Metrics"]:
+                assert metric["Unit"] == "Count"
+                for dimensions in directive["Dimensions"]:
+                    yield metric["Name"], frozenset((name, log[name]) for name in dimensions)

@@ -1,0 +1,84 @@
+"""The laptop's template is that of AWS but for the list in `infra/target.py`: the two are compared whole."""
+
+import copy
+import json
+
+import pytest
+
+from infra.target import AWS, LOCAL
+from tests.infra.template import EXISTING, LOCAL_URL, ON_LAPTOP
+
+DATABASE_VARIABLES = ("DATABASE_URL", "DATABASE_AUTH")
+NETWORK = (
+    *("AWS::EC2::SecurityGroup", "AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress"),
+    "AWS::EC2::VPCEndpoint",
+)
+
+
+def test_the_two_templates_differ_in_the_listed_points_alone(synthesize):
+    on_aws, on_laptop = synthesize(EXISTING).body, synthesize(ON_LAPTOP).body
+    assert without_database(without_composites(made_to_stay(on_laptop))) == without_database(without_composites(on_aws))
+
+
+def test_each_point_of_the_list_is_a_difference(synthesize):
+    on_aws, on_laptop = synthesize(EXISTING).body, synthesize(ON_LAPTOP).body
+    assert without_composites(on_aws) != on_aws
+    assert without_composites(on_laptop) == on_laptop
+    assert made_to_stay(on_laptop) != on_laptop
+    assert made_to_stay(on_aws) == on_aws
+    assert AWS.platform != LOCAL.platform
+
+
+@pytest.mark.parametrize("kind", ["AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::RDS::DBCluster", *NETWORK])
+def test_the_laptop_has_no_network_and_no_aurora(synthesize, kind):
+    assert not synthesize(ON_LAPTOP).resources(kind)
+
+
+def test_nothing_of_the_laptop_is_kept_when_it_is_destroyed(synthesize):
+    resources = synthesize(ON_LAPTOP).body["Resources"].values()
+    assert {resource.get("DeletionPolicy", "Delete") for resource in resources} == {"Delete"}
+    assert not synthesize(ON_LAPTOP).one("AWS::DynamoDB::Table").get("DeletionProtectionEnabled")
+
+
+def test_the_laptops_functions_are_given_the_whole_url(synthesize):
+    variables = synthesize(ON_LAPTOP).function("prize-pool")["Environment"]["Variables"]
+    assert (variables["DATABASE_URL"], variables["DATABASE_AUTH"]) == (LOCAL_URL, "url")
+
+
+def made_to_stay(body):
+    """The template with what is kept on AWS kept: the runs table and the logs."""
+    body = copy.deepcopy(body)
+    for resource in body["Resources"].values():
+        if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup"}:
+            resource |= {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+        if resource["Type"] == "AWS::DynamoDB::Table":
+            resource["Properties"]["DeletionProtectionEnabled"] = True
+    return body
+
+
+def without_composites(body):
+    body = copy.deepcopy(body)
+    body["Resources"] = {
+        id_: found for id_, found in body["Resources"].items() if found["Type"] != "AWS::CloudWatch::CompositeAlarm"
+    }
+    return body
+
+
+def without_database(body):
+    """The template without the network, the right to connect, and the database's variables."""
+    body = copy.deepcopy(body)
+    body["Resources"] = {id_: found for id_, found in body["Resources"].items() if found["Type"] not in NETWORK}
+    for resource in body["Resources"].values():
+        if resource["Type"] == "AWS::Lambda::Function":
+            resource["Properties"].pop("VpcConfig", None)
+            for name in DATABASE_VARIABLES:
+                del resource["Properties"]["Environment"]["Variables"][name]
+        if resource["Type"] == "AWS::IAM::Policy":
+            document = resource["Properties"]["PolicyDocument"]
+            document["Statement"] = [
+                statement
+                for statement in document["Statement"]
+                if not json.dumps(statement["Action"]).startswith(('["ec2:', '"rds-db:'))
+            ]
+        resource.get("Metadata", {}).clear()  # acknowledged findings are notes about what was taken out
+    return body
