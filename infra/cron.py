@@ -8,6 +8,7 @@ what cron implementations read differently, is refused with the reason.
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 LONGEST_EXPRESSION = 256  # characters; PutRule and CreateSchedule refuse more
 LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -74,6 +75,18 @@ def to_eventbridge(expression: str) -> str:
             f"cron {expression!r}: {len(result)} characters as lists; EventBridge takes {LONGEST_EXPRESSION}"
         )
     return result
+
+
+def fires_at(expression: str, at: datetime) -> bool:
+    """Whether an expression that `to_eventbridge` takes fires in the minute of `at`, read in the zone that `at` has."""
+    minutes, hours, days, months, weekdays = map(_values, FIELDS, expression.split())
+    return (
+        at.minute in minutes
+        and at.hour in hours
+        and at.day in days
+        and at.month in months
+        and not weekdays.isdisjoint({at.isoweekday(), at.isoweekday() % 7})  # Sunday is 7 and 0
+    )
 
 
 def _values(field: Field, part: str) -> set[int]:

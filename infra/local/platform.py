@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, text
 
 from infra.local.plays import Play, Settlement
 from shared.domain.periods import Period, PeriodType, current_period
+from shared.runs.record import format_instant
 
 POOL_SHARE = Decimal("0.70")  # of each payment into the pool of the day, and the same into that of the week
 
@@ -39,6 +40,21 @@ class Pool:
     status: str
     equal_scores: int
 
+    def to_json(self) -> dict[str, Any]:
+        """The pool, JSON-ready; the amount is text, since it is exact."""
+        pool = self.settlement
+        return {
+            "game_type": pool.game_type,
+            **_key(pool.period),
+            "status": self.status,
+            "winner_address": pool.winner_address,
+            "winner_score": pool.winner_score,
+            "equal_scores": self.equal_scores,
+            "total_amount_usdc": str(pool.total_amount_usdc),
+            "total_games": pool.total_games,
+            "entries": pool.entries,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -51,6 +67,17 @@ class Entry:
     score: int
     created_at: datetime
     id: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The line, JSON-ready."""
+        return {
+            "game_type": self.game_type,
+            **_key(self.period),
+            "rank": self.rank,
+            "player_address": self.player_address,
+            "score": self.score,
+            "created_at": format_instant(self.created_at),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,9 +108,8 @@ def trigger_job(
     if as_json:
         _print_json(result)
     else:
-        _say(
-            f"{result.get('run_id', job)}: {result['status']}{' before: the stored result' * result.get('duplicate', False)}"
-        )
+        before = ", before: this is its stored result" if result.get("duplicate") else ""
+        _say(f"{result.get('run_id', job)}: {result['status']}{before}")
         _print_json(result.get("result", {"request_id": result.get("request_id")}))
     if not is_asynchronous and result["status"] != RunStatus.SUCCEEDED:
         raise typer.Exit(1)

@@ -35,7 +35,7 @@ def app(environment: Mapping[str, str], client: Any) -> Iterator[App]:
     clock = FakeClock()
     built = build_app({"RUNS_TABLE_NAME": RUNS_TABLE, **environment}, dynamodb=client, clock=clock, sleep=clock.sleep)
     yield built
-    built.clean_up.transactions.engine.dispose()
+    built.engine.dispose()
 
 
 def run(built: App, job: str, event: dict[str, Any]) -> dict[str, Any]:
