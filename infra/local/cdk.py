@@ -109,6 +109,7 @@ class Cdk:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "CDK_HOME": str(self.folder / "home"),  # it remembers account ids by access key, and ours is everybody's
             "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "CDK_VALIDATION": "false",  # several seconds each time; the rules are for AWS, and checked on the way there
         }
 
 

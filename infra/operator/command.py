@@ -228,7 +228,7 @@ def show_cloud(*, as_json: Json = False) -> None:
     else:
         _say(
             f"PostgreSQL: {'runs' if status.has_postgres else 'does not run'}",
-            f"AWS emulator: {f'runs at {endpoint}' if endpoint else 'does not run'}",
+            f"AWS emulator: {f'runs at {endpoint}' if endpoint else 'was killed' if status.killed else 'does not run'}",
         )
     if not (status.has_postgres and endpoint):
         raise typer.Exit(1)
