@@ -67,4 +67,5 @@ lock: $(VENV)/.dev  ## compile requirements/*.in into hashed locks, without inde
 	    $$name.in "$$@" --output-file $$name.txt || exit 1; done
 
 clean:  ## remove what was built and the local data; not the environment
+	@[ ! -x $(BIN)/arcade-jobs ] || $(BIN)/arcade-jobs local down
 	rm -rf .local build cdk.out .mypy_cache .pytest_cache .ruff_cache

@@ -146,19 +146,20 @@ def stop(folder: Path) -> Emulator | None:
         return None
     with _locked(folder):
         emulator = running(folder)
-        if emulator:
-            process = psutil.Process(emulator.pid)
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_TIMEOUT)
-            except psutil.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise EmulatorError(
-                    f"the emulator (process {emulator.pid}) did not stop within {STOP_TIMEOUT} s and was killed:"
-                    " what came after its last clean stop is lost"
-                ) from None
-        _pid_file(folder).unlink(missing_ok=True)
+        if emulator is None:
+            return None  # the record of one that was killed stays: the next start is to know
+        process = psutil.Process(emulator.pid)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise EmulatorError(
+                f"the emulator (process {emulator.pid}) did not stop within {STOP_TIMEOUT} s and was killed:"
+                " what it did since its start is lost"
+            ) from None
+        _pid_file(folder).unlink()
         return emulator
 
 

@@ -193,10 +193,21 @@ def run_local_demo(*, as_json: Json = False) -> None:
 
 
 @local.command("up")
-def start_cloud(*, stage: Stage = DEFAULT_STAGE, port: Port = None) -> None:
+def start_cloud(
+    *,
+    stage: Stage = DEFAULT_STAGE,
+    port: Port = None,
+    context: Annotated[
+        list[str] | None, typer.Option("--context", "-c", help="NAME=VALUE, as for cdk deploy; for this once.")
+    ] = None,
+) -> None:
     """Start PostgreSQL and an AWS emulator, and deploy the stack to it. What runs already stays as it is."""
+    pairs = [assignment.partition("=") for assignment in context or ()]
+    if wrong := [name for name, sign, _ in pairs if not sign]:
+        raise CommandError(f"--context: {wrong[0]!r} is not NAME=VALUE")
+    given = {name: value for name, _, value in pairs}
     with _laptop() as cloud:
-        _say(*cloud.guide(cloud.up(stage=stage, port=port, report=_note)))
+        _say(*cloud.guide(cloud.up(stage=stage, port=port, context=given, report=_note)))
 
 
 @local.command("down")

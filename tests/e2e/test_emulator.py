@@ -113,6 +113,7 @@ def test_after_a_kill_it_goes_back_to_where_it_began_and_not_half_way(folder):
     client(second).create_queue(QueueName="lost")
     client(second, "s3").create_bucket(Bucket="written-at-once")
     kill(second)
+    assert emulator.stop(folder) is None
     third = emulator.start(folder, python=PYTHON, port=0)
     assert [url.rsplit("/", 1)[1] for url in queues(third)] == ["kept"]
     assert client(third, "s3").list_buckets()["Buckets"] == []

@@ -45,11 +45,12 @@ def upgrade(
         UpgradeError: a statement failed; what was done before stays.
     """
     with begin(engine, report=report, pause=pause) as session:
+        missing = adoption.plan(session)
         if _version(session.connection) == _head():
-            adoption.complete(session)
+            adoption.add(session, missing)
             return
         try:
-            command.upgrade(_config(session=session), "head")
+            command.upgrade(_config(session=session, missing=missing), "head")
         except CommandError as error:  # a newer version's revision
             raise UpgradeError(f"{VERSION_TABLE}: {error}; is a newer version of arcade-jobs in use?") from error
 

@@ -1,24 +1,23 @@
 """Completing a schema: look first, refuse or go on, add what is missing."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, Engine
 
 from shared.db.migrations.comparison import differences
 from shared.db.migrations.creation import quoted
-from shared.db.migrations.differences import Kind, SchemaError
+from shared.db.migrations.differences import Difference, Kind, SchemaError
 from shared.db.migrations.session import Session, home
 
 TOUCH_TRIGGERS = "leaderboard_entries.arcade_jobs_touch_"
 
 
-def complete(session: Session) -> None:
-    """Add everything that is missing.
+def plan(session: Session) -> list[Difference]:
+    """List what is missing. Nothing is changed.
 
     Raises:
-        SchemaError: something must be mended first; nothing was changed.
-        UpgradeError: a statement failed; what was done before stays.
+        SchemaError: something must be mended first.
     """
     with looking(session.connection.engine) as (connection, schema):
         found = differences(connection, schema, to_alter=True)
@@ -27,7 +26,15 @@ def complete(session: Session) -> None:
     for difference in found:
         if difference.kind is Kind.WARNING:
             session.report(f"warning: {difference}")
-    missing = [difference for difference in found if difference.kind is Kind.MISSING]
+    return [difference for difference in found if difference.kind is Kind.MISSING]
+
+
+def add(session: Session, missing: Sequence[Difference]) -> None:
+    """Add what is missing, and mark the boards that were written to while no trigger told of it.
+
+    Raises:
+        UpgradeError: a statement failed; what was done before stays.
+    """
     for number, difference in enumerate(missing, start=1):
         session.report(f"[{number}/{len(missing)}] {difference}: mending it")
         for statement in difference.statements:
@@ -45,7 +52,8 @@ def looking(engine: Engine) -> Iterator[tuple[Connection, str]]:
             schema = home(connection)
             for setting in ("statement_timeout = 0", "TimeZone = 'UTC'", "DateStyle = 'ISO, MDY'"):
                 connection.exec_driver_sql(f"SET LOCAL {setting}")
-            connection.exec_driver_sql(f"SET LOCAL search_path = {quoted(schema)}")
+            # The contract's own tables will be in pg_temp, which comes first unless it is named.
+            connection.exec_driver_sql(f"SET LOCAL search_path = {quoted(schema)}, pg_temp")
             yield connection, schema
         finally:
             transaction.rollback()
