@@ -64,7 +64,8 @@ def check(engine: Engine) -> list[Difference]:
     Raises:
         UpgradeError: there is no schema to look at.
     """
-    with adoption.looking(engine) as (connection, schema):
+    autocommit = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    with autocommit as connection, adoption.looking(connection) as schema:
         return [*_behind(connection), *differences(connection, schema, to_alter=False)]
 
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from shared.db.migrations.comparison import differences
 from shared.db.migrations.creation import quoted
@@ -19,8 +19,8 @@ def plan(session: Session) -> list[Difference]:
     Raises:
         SchemaError: something must be mended first.
     """
-    with looking(session.connection.engine) as (connection, schema):
-        found = differences(connection, schema, to_alter=True)
+    with looking(session.connection) as schema:
+        found = differences(session.connection, schema, to_alter=True)
     if refused := [difference for difference in found if difference.kind is Kind.REFUSED]:
         raise SchemaError(refused)
     for difference in found:
@@ -44,19 +44,22 @@ def add(session: Session, missing: Sequence[Difference]) -> None:
 
 
 @contextlib.contextmanager
-def looking(engine: Engine) -> Iterator[tuple[Connection, str]]:
-    """A transaction that is rolled back, and the schema that it looks at. The session's settings do not matter."""
-    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
-        transaction = connection.begin()
-        try:
-            schema = home(connection)
-            for setting in ("statement_timeout = 0", "TimeZone = 'UTC'", "DateStyle = 'ISO, MDY'"):
-                connection.exec_driver_sql(f"SET LOCAL {setting}")
-            # The contract's own tables will be in pg_temp, which comes first unless it is named.
-            connection.exec_driver_sql(f"SET LOCAL search_path = {quoted(schema)}, pg_temp")
-            yield connection, schema
-        finally:
-            transaction.rollback()
+def looking(connection: Connection) -> Iterator[str]:
+    """A transaction that is rolled back, whatever the session's settings; it yields the schema that is looked at.
+
+    Args:
+        connection: in autocommit.
+    """
+    connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
+    try:
+        schema = home(connection)
+        for setting in ("statement_timeout = 0", "TimeZone = 'UTC'", "DateStyle = 'ISO, MDY'"):
+            connection.exec_driver_sql(f"SET LOCAL {setting}")
+        # The contract's own tables will be in pg_temp, which comes first unless it is named.
+        connection.exec_driver_sql(f"SET LOCAL search_path = {quoted(schema)}, pg_temp")
+        yield schema
+    finally:
+        connection.exec_driver_sql("ROLLBACK")
 
 
 def mark_boards(session: Session) -> None:
