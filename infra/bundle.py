@@ -140,10 +140,18 @@ def _install_libraries(made: Path, platform: Platform) -> None:
     )
     _run(
         [
-            *(find_uv_bin(), "pip", "install", "--quiet", "--target", str(made), *interpreter),
+            *(find_uv_bin(), "pip", "install", "--quiet", "--color", "never", "--target", str(made), *interpreter),
+            *(("--system-certs",) if _has_authorities() else ()),  # a company's proxy is among them
             *("--require-hashes", "--only-binary", ":all:", "--no-deps", "--requirement", str(ROOT / LOCK)),
             *("--link-mode", "copy"),  # a link would lead modes and times into uv's cache
         ]
+    )
+
+
+def _has_authorities() -> bool:
+    """Whether this machine has certificate authorities of its own; a bare container may not."""
+    return sys.platform == "darwin" or any(
+        folder.is_dir() and any(folder.iterdir()) for folder in (Path("/etc/ssl/certs"), Path("/etc/pki/tls/certs"))
     )
 
 
@@ -218,8 +226,8 @@ def _run(command: list[str]) -> str:
         command, check=False, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "0"}
     )
     if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise BundleError(f"{Path(command[0]).name} failed while the asset was built: {' / '.join(lines[-3:])}")
+        message = " ".join((done.stderr.strip() or done.stdout.strip() or "no message").split())
+        raise BundleError(f"{Path(command[0]).name} failed while the asset was built: {message[-300:]}")
     return done.stdout
 
 

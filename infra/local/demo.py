@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from infra.local import postgres
 from infra.local.platform import Platform, Pool, list_entries, list_pools
@@ -27,6 +28,8 @@ from infra.local.saved_runs import TABLE_NAME, emulated_dynamodb, save_runs
 from infra.operator.statistics import summarize
 from shared.app import build_app
 from shared.db import migrations
+from shared.db.connection import open_engine
+from shared.db.errors import describe
 from shared.domain.periods import PeriodType
 from shared.observability import logger
 from shared.runs.runner import RunNotSucceededError
@@ -39,6 +42,7 @@ ZONE = ZoneInfo("UTC")
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 TOP = 3  # entries of each board that are shown
 LAST_RUNS = 10
+FILE_WIDTH = 140  # columns
 
 
 class DemoError(Exception):
@@ -71,7 +75,7 @@ def run_demo(console: Console, *, folder: Path = FOLDER, until: datetime = LAST_
         server = stack.enter_context(postgres.serve(folder / "postgres"))
         console.print(f"creating database {DATABASE} ...")
         url = server.create_database(DATABASE)
-        engine = create_engine(url)
+        engine = open_engine(url.render_as_string(hide_password=False), connections=2)
         stack.callback(engine.dispose)
         migrations.upgrade(engine)
         client = stack.enter_context(emulated_dynamodb())
@@ -83,7 +87,7 @@ def run_demo(console: Console, *, folder: Path = FOLDER, until: datetime = LAST_
         }
         app = build_app(environment, dynamodb=client, clock=clock, sleep=clock.sleep)
         stack.callback(app.engine.dispose)
-        log = stack.enter_context((ours / "jobs.log").open("w", encoding="utf-8"))
+        log = stack.enter_context((ours / "jobs.log").open("w", encoding="utf-8", buffering=1))
         platform = Platform(engine=engine, zone=ZONE)
         slots = list_slots(until)
         started_at = time.monotonic()
@@ -131,7 +135,7 @@ def _logging_to(file: IO[str]) -> Iterator[None]:
 
 @contextmanager
 def _progress(console: Console, slots: Sequence[datetime]) -> Iterator[Callable[[datetime], None]]:
-    """Show how far the replay is: a bar in a terminal, elsewhere a line for each day. Lends what takes the last slot."""
+    """Show how far the replay is: a bar in a terminal, elsewhere a line for each day. Lends what is told each slot."""
     if not console.is_terminal:
         yield lambda slot: console.print(f"replayed until {slot:%Y-%m-%d}") if slot.hour == 0 else None
         return
@@ -164,7 +168,7 @@ def _write_winners(pools: list[Pool], path: Path) -> None:
         writer.writerows(lines)
 
 
-def main(*, as_json: bool = False, folder: Path = FOLDER, until: datetime = LAST_SLOT) -> int:
+def show_demo(*, as_json: bool = False, folder: Path = FOLDER, until: datetime = LAST_SLOT) -> int:
     """Run the demo for a user: say how it goes, print what came of it, leave nothing running.
 
     Args:
@@ -175,7 +179,8 @@ def main(*, as_json: bool = False, folder: Path = FOLDER, until: datetime = LAST
     Returns:
         The exit code: 1 if a pool is not as it should be or the demo cannot go on, 130 after Ctrl-C.
     """
-    console = Console(file=sys.stdout)  # named, since standard output is the jobs' while they run
+    # Named, since standard output is the jobs' while they run. A file has room for whole tables.
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else FILE_WIDTH)
     told = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     usual = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -183,8 +188,11 @@ def main(*, as_json: bool = False, folder: Path = FOLDER, until: datetime = LAST
     except KeyboardInterrupt:
         told.print("arcade-jobs: interrupted; nothing was left running")
         return INTERRUPTED
-    except (DemoError, postgres.PostgresError) as error:
+    except (DemoError, postgres.PostgresError, migrations.UpgradeError) as error:
         told.print(f"arcade-jobs: {error}", markup=False)
+        return 1
+    except (DBAPIError, OSError) as error:
+        told.print(f"arcade-jobs: {describe(error)}", markup=False)
         return 1
     finally:
         for number, handler in usual.items():

@@ -52,7 +52,7 @@ class Settlement:
         period: a day or a week.
         total_amount_usdc: paid into it.
         total_games: how often.
-        winner_address: of the leader of its board.
+        winner_address: of the leader of its board; None while there is none.
         winner_score: their score.
         entries: how many players its board has.
     """
@@ -61,8 +61,8 @@ class Settlement:
     period: Period
     total_amount_usdc: Decimal
     total_games: int
-    winner_address: str
-    winner_score: int
+    winner_address: str | None
+    winner_score: int | None
     entries: int
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from shared.db.connection import open_engine
@@ -69,12 +69,8 @@ class Server:
 
     def ensure_database(self, name: str) -> URL:
         """Create a database unless there is one of that name."""
-        engine = create_engine(self.admin_url)
-        try:
-            with engine.connect() as connection:
-                found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
-        finally:
-            engine.dispose()
+        with self._connect() as connection:
+            found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
         return self.url(name) if found else self.create_database(name)
 
     def drop_database(self, name: str) -> None:
@@ -82,10 +78,15 @@ class Server:
         self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def _execute(self, statement: str) -> None:
-        engine = create_engine(self.admin_url, isolation_level="AUTOCOMMIT")
+        with self._connect() as connection:
+            connection.execute(text(statement))
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        engine = open_engine(self.admin_url.render_as_string(hide_password=False))
         try:
-            with engine.connect() as connection:
-                connection.execute(text(statement))
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                yield connection
         finally:
             engine.dispose()
 

@@ -79,25 +79,25 @@ Try next:
 
     def _winners(self) -> Table:
         """The pools of each week, and those of the last day."""
-        weeks = [pool for pool in self.pools if pool.settlement.period.type is PeriodType.WEEKLY]
-        days = [pool for pool in self.pools if pool.settlement.period.type is PeriodType.DAILY]
-        shown = [*weeks, *(pool for pool in days if pool.settlement.period == days[-1].settlement.period)]
-        table = Table(title="Winners of each week, and of the last day")
+        weekly = [pool for pool in self.pools if pool.settlement.period.type is PeriodType.WEEKLY]
+        daily = [pool for pool in self.pools if pool.settlement.period.type is PeriodType.DAILY]
+        shown = [*weekly, *(pool for pool in daily if pool.settlement.period == daily[-1].settlement.period)]
+        table = Table(title="Winners of each week and of the last day; time (n): the earliest of n equal scores")
         for name in ("period", "game", "winner", "score", "decided by", "games", "USDC"):
-            table.add_column(name, justify="right" if name in {"score", "games", "USDC"} else "left")
+            table.add_column(name, justify="right" if name in {"score", "games", "USDC"} else "left", no_wrap=True)
         for period, pools in groupby(shown, key=lambda pool: pool.settlement.period):
-            first = period.date
-            last = first + timedelta(days=6)
+            is_week = period.type is PeriodType.WEEKLY
+            days = (f"{period.date:%d}-" if is_week else "") + f"{period.date + timedelta(days=6 * is_week):%d %b}"
             for pool in pools:
                 settlement = pool.settlement
                 table.add_row(
-                    f"{first:%d %b}" + (f" to {last:%d %b}" if period.type is PeriodType.WEEKLY else ""),
+                    days,
                     settlement.game_type,
-                    settlement.winner_address or "nobody",
+                    _shortened(settlement.winner_address) if settlement.winner_address else "nobody",
                     "" if settlement.winner_score is None else str(settlement.winner_score),
-                    f"time, of {pool.equal_scores} equal" if pool.equal_scores > 1 else "score",
+                    f"time ({pool.equal_scores})" if pool.equal_scores > 1 else "score",
                     str(settlement.total_games),
-                    str(settlement.total_amount_usdc),
+                    f"{settlement.total_amount_usdc:.3f}",
                 )
             table.add_section()
         return table
@@ -105,10 +105,16 @@ Try next:
     def _leaders(self) -> Table:
         table = Table(title="All-time leaders")
         for name in ("game", "rank", "player", "score", "reached (UTC)"):
-            table.add_column(name, justify="right" if name in {"rank", "score"} else "left")
+            table.add_column(name, justify="right" if name in {"rank", "score"} else "left", no_wrap=True)
         for game_type, entries in groupby(self.leaders, key=lambda entry: entry.game_type):
             for entry in entries:
                 reached = f"{entry.created_at:%Y-%m-%d %H:%M:%S}"
-                table.add_row(game_type, str(entry.rank), entry.player_address, str(entry.score), reached)
+                player = _shortened(entry.player_address)
+                table.add_row(game_type, str(entry.rank), player, str(entry.score), reached)
             table.add_section()
         return table
+
+
+def _shortened(address: str) -> str:
+    """As wallets show it."""
+    return f"{address[:6]}…{address[-4:]}"

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import boto3
-from botocore.config import Config
 from moto import mock_aws
 
 from infra.local.runs_table import create_runs_table
@@ -36,10 +35,11 @@ class NoSavedRunsError(Exception):
 
 @contextmanager
 def emulated_dynamodb() -> Iterator["DynamoDBClient"]:
-    """Lend a client on an emulation with an empty runs table `TABLE_NAME`. Nothing of the user's AWS settings is used."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    with patch.dict(os.environ, ours | {"AWS_EC2_METADATA_DISABLED": "true"}, clear=True), mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1", config=Config(ignore_configured_endpoint_urls=True))
+    """Lend a client on an emulation with an empty runs table `TABLE_NAME`; no AWS settings of the user's count."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    no_settings = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    with patch.dict(os.environ, environment | no_settings, clear=True), mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
         create_runs_table(client, TABLE_NAME)
         yield client
 

@@ -179,17 +179,9 @@ def show_statistics(
 @local.command("demo")
 def run_local_demo(*, as_json: Json = False) -> None:
     """Replay three weeks of an arcade through the three jobs, and show what came of them."""
-    from infra.local.demo import DemoError, run_demo  # noqa: PLC0415 - moto, which is slow to import
+    from infra.local.demo import show_demo  # noqa: PLC0415 - moto, which is slow to import
 
-    try:
-        report = run_demo(err if as_json else out)
-    except DemoError as error:
-        raise CommandError(str(error)) from error
-    except KeyboardInterrupt:
-        _note("stopped; nothing is left running. Run it again to begin anew")
-        raise typer.Exit(130) from None
-    if as_json:
-        _print_json(report.to_json())
+    raise typer.Exit(show_demo(as_json=as_json))
 
 
 @local.command("up")
@@ -298,7 +290,7 @@ def _database() -> Iterator[Engine]:
     if not url:
         raise CommandError("DATABASE_URL: missing; expected a URL such as postgresql://user@host:5432/arcade")
     try:
-        engine = open_engine(url)
+        engine = open_engine(url, connections=2)
     except SQLAlchemyError:  # the text is not shown: it may hold a password
         raise CommandError("DATABASE_URL: expected a URL such as postgresql://user@host:5432/arcade") from None
     try:

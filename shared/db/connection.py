@@ -30,7 +30,9 @@ SESSION = {
 logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
-def open_engine(url: str, *, password: Callable[[], str] | None = None, ca_file: Path | None = None) -> Engine:
+def open_engine(
+    url: str, *, password: Callable[[], str] | None = None, ca_file: Path | None = None, connections: int = 1
+) -> Engine:
     """An engine with one connection, kept for as long as the container lives and checked before each use.
 
     Nothing is connected yet. TLS is always verified, host name included, but over a local socket or loopback.
@@ -39,11 +41,12 @@ def open_engine(url: str, *, password: Callable[[], str] | None = None, ca_file:
         url: of the database; `postgresql://` and `postgres://` mean `postgresql+pg8000://`.
         password: called for each new connection: IAM tokens live for 15 minutes, secrets rotate.
         ca_file: the certificate authorities to trust; None: those of the machine.
+        connections: at most; the migrations need two.
     """
     parsed = make_url(url).set(drivername="postgresql+pg8000")
     engine = create_engine(
         parsed,
-        pool_size=1,
+        pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
         hide_parameters=True,  # what players send stays out of error texts

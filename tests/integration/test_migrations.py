@@ -49,7 +49,7 @@ def test_a_second_upgrade_changes_nothing_and_says_nothing(engine: Engine) -> No
 
 
 def test_an_upgrade_leaves_no_setting_in_the_pool(server: postgres.Server, template: str) -> None:
-    engine = create_engine(server.create_database("pool_of_one", template=template), pool_size=1, max_overflow=1)
+    engine = create_engine(server.create_database("pool_of_one", template=template), pool_size=1, max_overflow=0)
     migrations.upgrade(engine)
     with engine.connect() as connection:
         settings = "current_setting('search_path'), current_setting('lock_timeout'), current_setting('TimeZone')"

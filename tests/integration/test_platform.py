@@ -1,13 +1,12 @@
 """The stand-in platform, against boards and pools that Python counts by itself."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby, pairwise
-from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,47 +15,10 @@ from sqlalchemy import Engine, text
 from infra.local.platform import Platform, PlatformError, list_entries, list_pools
 from infra.local.plays import Play, load_plays, load_settlements
 from shared.domain.periods import PeriodType
+from tests.plays import Best, Key, expected_boards, expected_pools
 
 UTC_ZONE = ZoneInfo("UTC")
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
-
-
-class Key(NamedTuple):
-    game_type: str
-    period_type: str
-    period_date: date
-
-
-class Best(NamedTuple):
-    score: int
-    created_at: datetime
-    session_id: UUID
-
-
-def keys(game_type: str, at: datetime, zone: ZoneInfo) -> list[Key]:
-    """The day and the week of an instant, by the clock on the wall (not near a jump)."""
-    day = at.astimezone(zone).date()
-    return [Key(game_type, "daily", day), Key(game_type, "weekly", day - timedelta(days=day.weekday()))]
-
-
-def expected_pools(plays: Iterable[Play], zone: ZoneInfo) -> dict[Key, tuple[Decimal, int]]:
-    pools: dict[Key, tuple[Decimal, int]] = defaultdict(lambda: (Decimal(0), 0))
-    for play in plays:
-        for key in keys(play.game_type, play.created_at, zone):
-            amount, games = pools[key]
-            pools[key] = (amount + play.amount_paid_usdc * 7 / 10, games + 1)
-    return pools
-
-
-def expected_boards(plays: Iterable[Play], zone: ZoneInfo) -> dict[Key, dict[str, Best]]:
-    boards: dict[Key, dict[str, Best]] = defaultdict(dict)
-    for play in sorted((play for play in plays if play.completed_at), key=lambda play: play.completed_at):
-        best = Best(play.score, play.completed_at, play.session_id)
-        for key in [*keys(play.game_type, play.completed_at, zone), Key(play.game_type, "alltime", date(1970, 1, 1))]:
-            board = boards[key]
-            if play.player_address not in board or board[play.player_address].score < best.score:
-                board[play.player_address] = best
-    return boards
 
 
 def found_boards(engine: Engine) -> dict[Key, dict[str, Best]]:
@@ -77,7 +39,7 @@ def found_pools(engine: Engine) -> dict[Key, tuple[Decimal, int]]:
     }
 
 
-def days(plays: list[Play]) -> Iterator[tuple[list[Play], list[Play]]]:
+def two_hours_each(plays: list[Play]) -> Iterator[tuple[list[Play], list[Play]]]:
     """What starts and what is completed in each two hours."""
     instants = [MONDAY + timedelta(hours=2 * n) for n in range(22 * 12)]
     for begin, end in pairwise(instants):
@@ -118,7 +80,7 @@ def test_the_settlements_are_those_of_the_plays() -> None:
 def test_three_weeks_of_plays_fill_pools_and_boards(engine: Engine, zone: str) -> None:
     plays = load_plays()
     platform = Platform(engine=engine, zone=ZoneInfo(zone))
-    for started, completed in days(plays):
+    for started, completed in two_hours_each(plays):
         platform.receive(started=started, completed=completed)
     assert found_pools(engine) == expected_pools(plays, ZoneInfo(zone))
     assert found_boards(engine) == expected_boards(plays, ZoneInfo(zone))

@@ -45,11 +45,12 @@ def upgrade(
         UpgradeError: a statement failed; what was done before stays.
     """
     with begin(engine, report=report, pause=pause) as session:
+        missing = adoption.plan(session)
         if _version(session.connection) == _head():
-            adoption.complete(session)
+            adoption.add(session, missing)
             return
         try:
-            command.upgrade(_config(session=session), "head")
+            command.upgrade(_config(session=session, missing=missing), "head")
         except CommandError as error:  # a newer version's revision
             raise UpgradeError(f"{VERSION_TABLE}: {error}; is a newer version of arcade-jobs in use?") from error
 
@@ -63,7 +64,8 @@ def check(engine: Engine) -> list[Difference]:
     Raises:
         UpgradeError: there is no schema to look at.
     """
-    with adoption.looking(engine) as (connection, schema):
+    autocommit = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    with autocommit as connection, adoption.looking(connection) as schema:
         return [*_behind(connection), *differences(connection, schema, to_alter=False)]
 
 

@@ -1,33 +1,40 @@
 """Completing a schema: look first, refuse or go on, add what is missing."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from shared.db.migrations.comparison import differences
 from shared.db.migrations.creation import quoted
-from shared.db.migrations.differences import Kind, SchemaError
+from shared.db.migrations.differences import Difference, Kind, SchemaError
 from shared.db.migrations.session import Session, home
 
 TOUCH_TRIGGERS = "leaderboard_entries.arcade_jobs_touch_"
 
 
-def complete(session: Session) -> None:
-    """Add everything that is missing.
+def plan(session: Session) -> list[Difference]:
+    """List what is missing. Nothing is changed.
 
     Raises:
-        SchemaError: something must be mended first; nothing was changed.
-        UpgradeError: a statement failed; what was done before stays.
+        SchemaError: something must be mended first.
     """
-    with looking(session.connection.engine) as (connection, schema):
-        found = differences(connection, schema, to_alter=True)
+    with looking(session.connection) as schema:
+        found = differences(session.connection, schema, to_alter=True)
     if refused := [difference for difference in found if difference.kind is Kind.REFUSED]:
         raise SchemaError(refused)
     for difference in found:
         if difference.kind is Kind.WARNING:
             session.report(f"warning: {difference}")
-    missing = [difference for difference in found if difference.kind is Kind.MISSING]
+    return [difference for difference in found if difference.kind is Kind.MISSING]
+
+
+def add(session: Session, missing: Sequence[Difference]) -> None:
+    """Add what is missing, and mark the boards that were written to while no trigger told of it.
+
+    Raises:
+        UpgradeError: a statement failed; what was done before stays.
+    """
     for number, difference in enumerate(missing, start=1):
         session.report(f"[{number}/{len(missing)}] {difference}: mending it")
         for statement in difference.statements:
@@ -37,18 +44,22 @@ def complete(session: Session) -> None:
 
 
 @contextlib.contextmanager
-def looking(engine: Engine) -> Iterator[tuple[Connection, str]]:
-    """A transaction that is rolled back, and the schema that it looks at. The session's settings do not matter."""
-    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
-        transaction = connection.begin()
-        try:
-            schema = home(connection)
-            for setting in ("statement_timeout = 0", "TimeZone = 'UTC'", "DateStyle = 'ISO, MDY'"):
-                connection.exec_driver_sql(f"SET LOCAL {setting}")
-            connection.exec_driver_sql(f"SET LOCAL search_path = {quoted(schema)}")
-            yield connection, schema
-        finally:
-            transaction.rollback()
+def looking(connection: Connection) -> Iterator[str]:
+    """A transaction that is rolled back, whatever the session's settings; it yields the schema that is looked at.
+
+    Args:
+        connection: in autocommit.
+    """
+    connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
+    try:
+        schema = home(connection)
+        for setting in ("statement_timeout = 0", "TimeZone = 'UTC'", "DateStyle = 'ISO, MDY'"):
+            connection.exec_driver_sql(f"SET LOCAL {setting}")
+        # The contract's own tables will be in pg_temp, which comes first unless it is named.
+        connection.exec_driver_sql(f"SET LOCAL search_path = {quoted(schema)}, pg_temp")
+        yield schema
+    finally:
+        connection.exec_driver_sql("ROLLBACK")
 
 
 def mark_boards(session: Session) -> None:

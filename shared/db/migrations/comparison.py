@@ -79,11 +79,10 @@ def _warning(where: str, what: str, *statements: str) -> Difference:
 
 def _table(connection: Connection, schema: str, name: str, want: Table, found: Catalog) -> Iterator[Difference]:
     have = found.tables.get(name)
-    if have is None:
-        yield _missing(name, *table_statements(schema, name))
-        return
-    if have.kind != "r":
-        yield _not_a_table(name, have)
+    if have is None or have.kind != "r":
+        taken = [index for index in want.indexes if index in found.relations]
+        yield from (_name_is_taken(f"{name}.{index}", index, found) for index in taken)
+        yield _missing(name, *table_statements(schema, name)) if have is None else _not_a_table(name, have)
         return
     rows = look(connection, name, want, have)
     yield from _columns(schema, name, want, have, rows)

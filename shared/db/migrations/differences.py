@@ -55,7 +55,7 @@ class SchemaError(UpgradeError):
 
     def __init__(self, differences: Sequence[Difference]) -> None:
         self.differences = tuple(differences)
-        lines = [f"the schema differs from the contract in {len(differences)} places; nothing was changed"]
+        lines = ["the schema differs from the contract, and somebody must decide; nothing was changed"]
         for difference in differences:
             lines += [f"- {difference}", *(f"    {line}" for line in difference.mend.splitlines())]
         super().__init__("\n".join(lines))

@@ -20,5 +20,5 @@ def upgrade() -> None:
         for statement in creation.schema_statements(attributes["schema"]):
             op.get_context().impl.static_output(statement)
         return
-    adoption.complete(attributes["session"])
+    adoption.add(attributes["session"], attributes["missing"])
     adoption.mark_boards(attributes["session"])
