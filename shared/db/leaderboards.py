@@ -37,15 +37,17 @@ class Board(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A part of a board's new ranks that was written.
+    """A part of a board's new ranks.
 
     Attributes:
-        last_id: the highest entry id in it; the next chunk goes on from there. None: nothing was left.
-        written: rows written; entries deleted since are not among them.
+        rows: how many new ranks it had; fewer than were asked for in the last chunk.
+        written: those whose entry is still there.
+        last_id: the highest entry id in it; the next chunk goes on from there. 0 for no rows.
     """
 
-    last_id: int | None
+    rows: int
     written: int
+    last_id: int
 
 
 _BOARD_KEY = (b.c.game_type, b.c.period_type, b.c.period_date)
@@ -146,9 +148,9 @@ _changed = select(_placed.c.id, _placed.c.place).where(_placed.c.rank.is_distinc
 _COMPUTE_NEW_RANKS = insert(_new_ranks).from_select(["id", "rank"], _changed.order_by(_placed.c.id))
 
 
-def compute_new_ranks(connection: Connection, board: Board) -> int:
-    """Read the whole board and keep the ranks that are to change; return how many."""
-    return connection.execute(_COMPUTE_NEW_RANKS, _key(board)).rowcount
+def compute_new_ranks(connection: Connection, board: Board) -> None:
+    """Read the whole board and keep the ranks that are to change."""
+    connection.execute(_COMPUTE_NEW_RANKS, _key(board))
 
 
 _COUNT_NEW_RANKS = select(func.count()).select_from(_changed.subquery())
@@ -167,7 +169,7 @@ _HOLD_BOARD = (
     )
     .select_from(b)
     .where(_IS_BOARD, b.c.generation == bindparam("held_generation"))
-    .with_for_update(read=True, of=b)
+    .with_for_update(key_share=True, of=b)
 )
 
 
@@ -185,7 +187,11 @@ _chunk = (
     .cte("chunk")
 )
 _written = update(e).where(e.c.id == _chunk.c.id).values(rank=_chunk.c.rank).returning(e.c.id).cte("written")
-_WRITE_CHUNK = select(func.max(_chunk.c.id), select(func.count()).select_from(_written).scalar_subquery())
+_WRITE_CHUNK = select(
+    func.count(),
+    select(func.count()).select_from(_written).scalar_subquery(),
+    func.coalesce(func.max(_chunk.c.id), 0),
+).select_from(_chunk)
 
 
 def write_new_ranks(connection: Connection, *, after_id: int, most: int) -> Chunk:
@@ -199,17 +205,12 @@ def write_new_ranks(connection: Connection, *, after_id: int, most: int) -> Chun
     return Chunk(*connection.execute(_WRITE_CHUNK, {"after_id": after_id, "most": most}).one())
 
 
-_FINISH_BOARD = (
-    update(b)
-    .where(_IS_BOARD, b.c.generation == bindparam("held_generation"))
-    .values(is_pending=False, ranked_at=bindparam("now"))
-)
+_FINISH_BOARD = update(b).where(_IS_BOARD).values(is_pending=False, ranked_at=bindparam("now"))
 
 
-def finish_board(connection: Connection, board: Board, *, generation: int, now: datetime) -> bool:
-    """Note that the board is ranked. False: a newer ranker has taken it, and will finish it."""
-    parameters = _key(board) | {"held_generation": generation, "now": now}
-    return connection.execute(_FINISH_BOARD, parameters).rowcount == 1
+def finish_board(connection: Connection, board: Board, *, now: datetime) -> None:
+    """Note that the board is ranked, in a transaction that holds it."""
+    connection.execute(_FINISH_BOARD, _key(board) | {"now": now})
 
 
 def _key(board: Board) -> dict[str, object]:

@@ -77,9 +77,9 @@ class LeaderboardRanker:
             with connection.begin():
                 leaderboards.create_new_ranks(connection)
                 leaderboards.empty_new_ranks(connection)
-                changed = leaderboards.compute_new_ranks(connection, board)
+                leaderboards.compute_new_ranks(connection, board)
             written, after_id = 0, 0
-            while written < changed:
+            while True:
                 if run.must_stop:
                     raise OutOfTimeError
                 with connection.begin():
@@ -88,12 +88,10 @@ class LeaderboardRanker:
                         logger.info("leaderboard taken over by a newer run", extra=_named(board))
                         return None
                     chunk = leaderboards.write_new_ranks(connection, after_id=after_id, most=CHUNK_ROWS)
-                if chunk.last_id is None:
-                    break  # entries deleted since are not written; their deletion is a touch of its own
-                written, after_id = written + chunk.written, chunk.last_id
-            with connection.begin():
-                is_ours = leaderboards.finish_board(connection, board, generation=generation, now=self.clock())
-            return written if is_ours else None
+                    written, after_id = written + chunk.written, chunk.last_id
+                    if chunk.rows < CHUNK_ROWS:
+                        leaderboards.finish_board(connection, board, now=self.clock())
+                        return written
 
     def _foresee(self, run: Run, started_at: datetime) -> Outcome:
         touched = self.transactions.run(leaderboards.list_touched_boards, run=run)

@@ -69,6 +69,17 @@ def test_ranks_equal_an_independent_sort(arcade: Arcade, ranker: Rank, monkeypat
     assert [entry.rank for entry in sorted(entries, key=ranking_key)] == list(range(1, 501))
 
 
+@pytest.mark.parametrize("entries", [1, 2, 3, 4])
+def test_every_chunk_is_written_whatever_is_left_for_the_last(
+    arcade: Arcade, ranker: Rank, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
+    monkeypatch.setattr(leaderboard, "CHUNK_ROWS", 2)
+    for n in range(entries):
+        arcade.play(f"0x{n}", 10 - n, "2026-01-11T10:00:00Z")
+    assert ranker(make_run(SLOT)).result["entries_updated"] == entries
+    assert [rank for _, rank in arcade.ranks()] == list(range(1, entries + 1))
+
+
 def test_a_board_whose_period_has_ended_gets_its_final_ranks(arcade: Arcade, ranker: Rank) -> None:
     arcade.play("0xa", 5, "2025-12-24T10:00:00Z", periods=("daily", "weekly", "alltime"))
     assert ranker(make_run(SLOT)).result["leaderboards_processed"] == 3
@@ -166,7 +177,6 @@ def test_a_newer_ranker_waits_for_the_chunk_that_is_being_written(arcade: Arcade
         assert leaderboards.take_board(newer, board) == 2
     with arcade.engine.begin() as overtaken:
         assert not leaderboards.hold_board(overtaken, board, generation=generation)
-        assert not leaderboards.finish_board(overtaken, board, generation=generation, now=datetime.now(UTC))
 
 
 def test_one_bad_board_does_not_stop_the_rest(arcade: Arcade, ranker: LeaderboardRanker) -> None:
