@@ -31,13 +31,15 @@ RUNS = (
 
 
 @contextlib.contextmanager
-def started(folder: Path, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    folder: Path, *arguments: str, stdout: int = subprocess.PIPE, **settings: str
+) -> Iterator[subprocess.Popen[str]]:
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", DEMO, str(folder), *arguments],
         cwd=ROOT,
         env=environment | settings,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # what a terminal would send Ctrl-C to
@@ -96,6 +98,23 @@ def test_ctrl_c_leaves_nothing_running_and_says_so_in_one_line(
     assert process.returncode == 130
     assert not postgres.stop_unused(folder / "postgres")
     assert not (folder / "demo" / "runs.json.xz").exists()
+
+
+def test_a_terminal_shows_a_bar_and_nothing_that_the_jobs_print(folder: Path) -> None:
+    ours, theirs = os.openpty()
+    shown = b""
+    with started(folder, stdout=theirs, TERM="xterm", COLUMNS="80") as process:
+        os.close(theirs)
+        while b"Tue 06 Jan 01:00" not in shown:
+            shown += os.read(ours, 1000)
+        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(OSError):  # what the end of a terminal is to its reader, on Linux
+            while more := os.read(ours, 1000):
+                shown += more
+    os.close(ours)
+    assert "━" in shown.decode()
+    assert b"{" not in shown
+    assert len((folder / "demo" / "jobs.log").read_text().splitlines()) > 40
 
 
 def test_a_demo_is_told_as_json_and_leaves_its_runs_to_be_asked(folder: Path) -> None:
