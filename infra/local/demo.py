@@ -140,7 +140,8 @@ def _progress(console: Console, slots: Sequence[datetime]) -> Iterator[Callable[
         yield lambda slot: console.print(f"replayed until {slot:%Y-%m-%d}") if slot.hour == 0 else None
         return
     columns = (TextColumn("replaying {task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, redirect_stdout=False)
+    with bar as progress:
         task = progress.add_task(f"{slots[0]:%a %d %b %H:%M}", total=len(slots))
         yield lambda slot: progress.update(task, advance=1, description=f"{slot:%a %d %b %H:%M}")
 

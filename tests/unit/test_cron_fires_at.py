@@ -10,7 +10,7 @@ from infra.jobs import JOBS
 
 START = datetime(2026, 1, 4, 23, 59, tzinfo=UTC)  # a Sunday
 EXPRESSIONS = [
-    *{job.cron for job in JOBS},
+    *(job.cron for job in JOBS),
     *("*/7 * * * *", "5,35 8-18/2 * * *", "0 0 29 2 *", "0 12 1,15 * *", "30 6 * * 1-5", "0 0 * * 0", "0 0 * * 7"),
     *("0 9 * JAN,jun SUN", "0 0 31 * *"),
 ]
