@@ -19,6 +19,7 @@ def plan(session: Session) -> list[Difference]:
     Raises:
         SchemaError: something must be mended first.
     """
+    session.report("comparing the schema and its rows with the contract")
     with looking(session.connection) as schema:
         found = differences(session.connection, schema, to_alter=True)
     if refused := [difference for difference in found if difference.kind is Kind.REFUSED]:

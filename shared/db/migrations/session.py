@@ -16,6 +16,7 @@ POLL = 0.2  # seconds between two looks at the lock of another upgrade
 LOCK_TIMEOUT = 1.0  # seconds; whoever comes after a waiting ALTER TABLE waits as long as it does
 LOCK_ATTEMPTS = 8
 BACKOFF = 0.5  # seconds before the second attempt; doubled each time: a minute in all
+SHOWN = 160  # characters of a statement in a message
 GAVE_WAY = ("55P03", "40P01")  # lock_not_available, deadlock_detected: nothing was done, and it may be tried again
 
 
@@ -50,9 +51,9 @@ class Session:
                 self.connection.exec_driver_sql(statement)
             except DBAPIError as error:
                 if limit == 0 or sqlstate(error) not in GAVE_WAY:
-                    raise UpgradeError(f"{message(error)}, in: {statement}") from error
+                    raise UpgradeError(f"{message(error)}, in: {_line(statement)}") from error
                 if attempt == LOCK_ATTEMPTS:
-                    raise UpgradeError(f"no lock after {attempt} attempts, for: {statement}") from error
+                    raise UpgradeError(f"no lock after {attempt} attempts, for: {_line(statement)}") from error
                 self.report(f"waiting for a lock that others hold (attempt {attempt} of {LOCK_ATTEMPTS})")
                 self.pause(BACKOFF * 2 ** (attempt - 1))
             else:
@@ -104,6 +105,11 @@ def home(connection: Connection) -> str:
     if schema is None:
         raise UpgradeError("search_path: names no schema that exists; create one, or set search_path to one that does")
     return str(schema)
+
+
+def _line(statement: str) -> str:
+    line = " ".join(statement.split())
+    return line if len(line) <= SHOWN else line[: SHOWN - 3] + "..."
 
 
 def sqlstate(error: DBAPIError) -> str | None:

@@ -1,0 +1,159 @@
+"""The notice of touched boards (DESIGN section 2, Ranking): exact, whoever writes, however late he commits."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+Board = tuple[str, str, str]
+ENTRY = """
+    INSERT INTO leaderboard_entries AS entry (session_id, game_type, player_address, score, period_type, period_date)
+    VALUES (gen_random_uuid(), :game, :player, :score, 'daily', CAST(:day AS date))
+    ON CONFLICT (player_address, game_type, period_type, period_date)
+    DO UPDATE SET score = excluded.score WHERE excluded.score > entry.score
+"""
+TODAY = ("pong", "daily", "2026-01-06")
+YESTERDAY = ("pong", "daily", "2026-01-05")
+
+
+def enter(connection: Connection, score: int, *, player: str = "0xa", day: str = "2026-01-06") -> None:
+    connection.execute(text(ENTRY), {"game": "pong", "player": player, "score": score, "day": day})
+
+
+def take(connection: Connection) -> list[Board]:
+    """Take the touches, as the leaderboard job does."""
+    taken = "DELETE FROM leaderboard_touches RETURNING game_type, period_type, period_date::text"
+    return sorted(tuple(row) for row in connection.execute(text(taken)))
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """A transaction with three entries of today and one of yesterday, whose touches are taken."""
+    with engine.begin() as connection:
+        for score in (5, 6, 7):
+            enter(connection, score, player=f"0x{score}")
+        enter(connection, 5, player="0x5", day="2026-01-05")
+        take(connection)
+        yield connection
+
+
+def test_a_new_entry_touches_its_board(connection: Connection) -> None:
+    enter(connection, 1)
+    assert take(connection) == [TODAY]
+
+
+def test_a_better_score_touches_its_board(connection: Connection) -> None:
+    enter(connection, 9, player="0x5")
+    assert take(connection) == [TODAY]
+
+
+UNMOVED = (
+    "UPDATE leaderboard_entries SET rank = 1",
+    "UPDATE leaderboard_entries SET session_id = gen_random_uuid()",
+    "UPDATE leaderboard_entries SET score = score, created_at = created_at, player_address = player_address",
+    "DELETE FROM leaderboard_entries WHERE score > 100",
+    "UPDATE leaderboard_entries SET score = 1 WHERE score > 100",
+)
+MOVED = ("score = 1", "created_at = created_at - interval '1 s'", "player_address = '0xb'")
+
+
+def test_what_moves_no_entry_touches_nothing(connection: Connection) -> None:
+    for statement in UNMOVED:
+        connection.exec_driver_sql(statement)
+        assert take(connection) == [], statement
+
+
+def test_what_moves_an_entry_touches_its_board(connection: Connection) -> None:
+    for change in MOVED:
+        connection.exec_driver_sql(f"UPDATE leaderboard_entries SET {change} WHERE player_address = '0x6'")
+        assert take(connection) == [TODAY], change
+
+
+def test_an_upsert_that_changes_nothing_touches_nothing(connection: Connection) -> None:
+    enter(connection, 4, player="0x5")
+    assert take(connection) == []
+
+
+def test_an_entry_that_changes_its_board_touches_both(connection: Connection) -> None:
+    connection.exec_driver_sql("UPDATE leaderboard_entries SET period_date = '2026-01-05' WHERE score = 6")
+    assert take(connection) == [YESTERDAY, TODAY]
+
+
+def test_a_score_that_a_trigger_of_the_platforms_changes_is_noticed(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        "CREATE FUNCTION double() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN NEW.score = NEW.score * 2; RETURN NEW; END'"
+    )
+    connection.exec_driver_sql(
+        "CREATE TRIGGER double BEFORE UPDATE ON leaderboard_entries FOR EACH ROW EXECUTE FUNCTION double()"
+    )
+    connection.exec_driver_sql("UPDATE leaderboard_entries SET rank = 1 WHERE score = 6")
+    assert take(connection) == [TODAY]
+
+
+def test_a_deletion_touches_each_board_once(connection: Connection) -> None:
+    connection.exec_driver_sql("DELETE FROM leaderboard_entries")
+    assert take(connection) == [YESTERDAY, TODAY]
+
+
+def test_a_copy_touches_its_board(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        "INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)"
+        " SELECT gen_random_uuid(), 'pong', 'copied' || n, n, 'alltime', '1970-01-01' FROM generate_series(1, 3) n"
+    )
+    assert set(take(connection)) == {("pong", "alltime", "1970-01-01")}
+
+
+def test_a_writer_that_commits_late_is_noticed_by_the_next_run(engine: Engine) -> None:
+    with engine.connect() as late, engine.connect() as early, engine.connect() as ranker:
+        enter(late, 1, player="0xlate")
+        enter(early, 2, player="0xearly")
+        early.commit()
+        assert take(ranker) == [TODAY]
+        ranker.commit()
+        late.commit()
+        assert take(ranker) == [TODAY]
+        ranker.commit()
+        assert take(ranker) == []
+
+
+def test_a_write_that_is_taken_back_is_not_noticed(engine: Engine) -> None:
+    with engine.connect() as writer:
+        enter(writer, 1)
+        writer.rollback()
+        assert take(writer) == []
+
+
+def test_a_writer_needs_no_right_on_the_touches(engine: Engine) -> None:
+    role = f"writer_{uuid4().hex[:12]}"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role}")
+        connection.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON leaderboard_entries TO {role}")
+        connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
+        enter(connection, 1)
+        enter(connection, 2)
+        connection.exec_driver_sql("DELETE FROM leaderboard_entries")
+        connection.exec_driver_sql("RESET ROLE")
+        assert take(connection) == [TODAY] * 3
+        connection.rollback()
+
+
+def test_new_ranks_stay_in_their_page(engine: Engine) -> None:
+    """HOT: the point of the fill factor, of `rank` in no index, and of triggers that a rank does not fire."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)"
+            " SELECT gen_random_uuid(), 'pong', n::text, n, 'alltime', '1970-01-01' FROM generate_series(1, 2000) n"
+        )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE leaderboard_entries SET rank = score")
+    query = (
+        "SELECT pg_stat_force_next_flush(), n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
+        " WHERE relname = 'leaderboard_entries'"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+    with engine.connect() as connection:
+        _, updates, hot = connection.exec_driver_sql(query).one()
+    assert (updates, hot) == (2000, 2000)
