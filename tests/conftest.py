@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.Server]:
-    with postgres.serve(ROOT / ".local" / "postgres-tests") as server:
+    with postgres.serve(ROOT / ".local" / "postgres-tests", settings={"fsync": "off"}) as server:
         yield server
 
 

@@ -18,8 +18,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import psutil
@@ -92,12 +93,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(data: Path, *, environment: Mapping[str, str] = os.environ) -> Iterator[Server]:
+def serve(
+    data: Path, *, environment: Mapping[str, str] = os.environ, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Server]:
     """Lend a server: the one that `DATABASE_URL` names, or our own with its data in a folder.
 
     Args:
         data: the folder of our own server's data; made on first use, with a `.lease`, a `.lock` and a `.log` beside it.
         environment: where `DATABASE_URL` is looked up.
+        settings: more of PostgreSQL's, for a server that is not running yet.
 
     Raises:
         PostgresError: it cannot be started, or `DATABASE_URL` leads nowhere.
@@ -108,7 +112,7 @@ def serve(data: Path, *, environment: Mapping[str, str] = os.environ) -> Iterato
     data = data.resolve()
     held = lease(data)
     try:
-        cluster = _Cluster(data=data, owner=_owner(data.parent))
+        cluster = _Cluster(data=data, owner=_owner(data.parent), settings=settings)
         with _locked(data):
             cluster.start()
         # pg8000 wants the socket itself where libpq wants its folder.
@@ -178,6 +182,7 @@ class _Cluster:
 
     data: Path
     owner: _Owner = _Owner()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def socket(self) -> str:
@@ -218,7 +223,7 @@ class _Cluster:
 
     def _launch(self) -> None:
         sockets, log = _socket_folder(self.data), Path(f"{self.data}.log")
-        settings = {name: value.replace("'", "''") for name, value in SETTINGS.items()}
+        settings = {name: value.replace("'", "''") for name, value in {**SETTINGS, **self.settings}.items()}
         settings["unix_socket_directories"] = str(sockets).replace("'", "''")
         (self.data / "postgresql.auto.conf").write_text("".join(f"{k} = '{v}'\n" for k, v in settings.items()))
         log.touch()
