@@ -1,3 +1,5 @@
+from uuid import uuid4
+
 import pytest
 from typer.testing import CliRunner
 
@@ -6,7 +8,8 @@ from infra.operator.command import app
 
 
 def test_the_schema_is_created_and_checked_by_command(server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = server.create_database("commanded")
+    name = f"commanded_{uuid4().hex[:12]}"
+    url = server.create_database(name)
     monkeypatch.setenv("DATABASE_URL", url.render_as_string())
     command = CliRunner()
     assert command.invoke(app, ["db", "check"]).exit_code == 1
@@ -15,4 +18,4 @@ def test_the_schema_is_created_and_checked_by_command(server: postgres.Server, m
         assert upgraded.exit_code == 0, upgraded.output
     checked = command.invoke(app, ["db", "check"])
     assert (checked.exit_code, checked.output) == (0, "the schema is as it should be\n")
-    server.drop_database("commanded")
+    server.drop_database(name)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -114,17 +115,18 @@ def test_a_server_runs_while_it_is_lent_and_its_data_stay(data: Path) -> None:
 
 
 def test_creating_a_database_replaces_one_that_is_in_use(server: postgres.Server) -> None:
-    url = server.create_database("replaced")
+    name = f"replaced_{uuid4().hex[:12]}"
+    url = server.create_database(name)
     engine = create_engine(url)
     with engine.connect() as connection:
         connection.execute(text("CREATE TABLE old ()"))
         connection.commit()
-        server.create_database("replaced")
+        server.create_database(name)
         with pytest.raises(DBAPIError):
             connection.execute(text("SELECT 1"))
     engine.dispose()
     assert ask(postgres.Server(admin_url=url), "SELECT to_regclass('old')") is None
-    server.drop_database("replaced")
+    server.drop_database(name)
 
 
 def test_two_processes_share_one_server_and_the_last_one_stops_it(made_data: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -38,7 +39,8 @@ class Replayed:
 
 @pytest.fixture(scope="module")
 def replayed(server: postgres.Server, template: str) -> Iterator[Replayed]:
-    url = server.create_database("replayed", template=template).render_as_string()
+    name = f"replayed_{uuid4().hex[:12]}"
+    url = server.create_database(name, template=template).render_as_string()
     engine = open_engine(url)
     clock = VirtualClock(FIRST_SLOT)
     with emulated_dynamodb() as client:
@@ -51,7 +53,7 @@ def replayed(server: postgres.Server, template: str) -> Iterator[Replayed]:
         runs = RunStore(client=client, table_name=TABLE_NAME, clock=clock)
         yield Replayed(engine, runs, runs.list_runs())
     engine.dispose()
-    server.drop_database("replayed")
+    server.drop_database(name)
 
 
 def slots_by_cronsim() -> Iterator[str]:
