@@ -28,7 +28,8 @@ def _synthesize() -> None:
     from infra.stack import ArcadeJobsStack  # noqa: PLC0415
     from infra.stage import stack_name  # noqa: PLC0415
 
-    app = App(analytics_reporting=False)
+    # Without stack traces: they lead into the library's JavaScript, and would be printed above what it has to say.
+    app = App(analytics_reporting=False, context={"aws:cdk:disable-stack-trace": True})
     settings = read_settings(app.node.get_all_context(), os.environ)
     code = lambda_.Code.from_asset(str(bundle.build(settings.target.platform)))
     ArcadeJobsStack(app, stack_name(settings.stage), settings=settings, code=code)
