@@ -20,7 +20,7 @@ from shared.runs.record import format_instant
 
 HIDDEN_FOR = 30  # seconds in which a message that is only looked at is out of sight, should we die meanwhile
 MARGIN = 60  # seconds beyond the function's own limit in which a message that is sent again is out of sight
-LONG_POLL = 1  # seconds; without it SQS asks some of its servers only, and messages are missed
+LONG_POLL = 1  # seconds until SQS says that there is none; without it some of its servers are not asked
 MOST = 10  # messages that SQS hands out or takes at once
 
 Message = Mapping[str, Any]
@@ -129,21 +129,18 @@ def read_letter(job: str, message: Message, *, now: datetime) -> DeadLetter:
     )
 
 
-def list_dead_letters(
-    deployment: Deployment, job: str, *, now: datetime, long_poll: int = LONG_POLL
-) -> list[DeadLetter]:
+def list_dead_letters(deployment: Deployment, job: str, *, now: datetime) -> list[DeadLetter]:
     """Look at all dead letters of a job, the oldest first. They stay; SQS counts that they were received.
 
     Args:
         deployment: where.
         job: its name.
         now: the wall clock, aware.
-        long_poll: how long SQS waits for a message before it says that there is none, in seconds.
 
     Raises:
         DeploymentError: SQS refused.
     """
-    queue = _Queue(deployment, job, long_poll=long_poll)
+    queue = _Queue(deployment, job)
     seen: dict[str, Message] = {}
     try:
         while new := [m for m in queue.receive(MOST, hidden_for=HIDDEN_FOR) if m["MessageId"] not in seen]:
@@ -160,7 +157,6 @@ def redrive(
     *,
     clock: Callable[[], datetime],
     report: Callable[[str], None],
-    long_poll: int = LONG_POLL,
 ) -> list[Redriven]:
     """Send each dead letter of a job to its function again, one after the other, and delete those that succeed.
 
@@ -175,12 +171,11 @@ def redrive(
         job: its name.
         clock: the wall clock, aware.
         report: is told before each one what is sent, and after it what came of it.
-        long_poll: as in `list_dead_letters`.
 
     Raises:
         DeploymentError, TriggerError: AWS could not be asked; messages that did not succeed are still there.
     """
-    queue = _Queue(deployment, job, long_poll=long_poll)
+    queue = _Queue(deployment, job)
     limit = time_limit(deployment, job)
     held: dict[str, Message] = {}
     redriven: list[Redriven] = []
@@ -232,11 +227,10 @@ def _reason_of_delivery(attributes: Mapping[str, Any]) -> str:
 class _Queue:
     """The dead-letter queue of a job."""
 
-    def __init__(self, deployment: Deployment, job: str, *, long_poll: int) -> None:
+    def __init__(self, deployment: Deployment, job: str) -> None:
         self._sqs = deployment.client("sqs")
         self._url = deployment.dead_letter_queue(job)
         self._what = f"{job}: dead letters"
-        self._long_poll = long_poll
 
     def receive(self, most: int, *, hidden_for: int) -> list[Message]:
         with asking(self._what):
@@ -244,7 +238,7 @@ class _Queue:
                 QueueUrl=self._url,
                 MaxNumberOfMessages=most,
                 VisibilityTimeout=hidden_for,
-                WaitTimeSeconds=self._long_poll,
+                WaitTimeSeconds=LONG_POLL,
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
                 MessageAttributeNames=["All"],
             )

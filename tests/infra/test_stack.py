@@ -43,6 +43,21 @@ def test_another_zone_makes_two_schedules_in_it_and_leaves_the_hourly_rule(synth
         assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
 
 
+@pytest.mark.parametrize(
+    ("context", "kinds"),
+    [(EXISTING, ("Rule", "Rule", "Rule")), (LONDON, ("Schedule", "Rule", "Schedule"))],
+    ids=["rules", "schedules"],
+)
+def test_the_outputs_name_what_fires_each_job_and_whether_it_is_meant_to(synthesize, context, kinds):
+    template = synthesize(context)
+    switched_off = synthesize(context | {"ENABLE_CLEANUP_JOB": "false"})
+    for job, kind in zip(JOBS, kinds, strict=True):
+        named = template.body["Resources"][template.output(f"{job.title}{kind}Name")["Ref"]]
+        assert (named["Type"].rpartition(":")[2], named["Properties"]) == (kind, template.schedule(job.name)[1])
+        assert template.output(f"{job.title}IsEnabled") == "true"
+        assert switched_off.output(f"{job.title}IsEnabled") == str(job.name != "cleanup").lower()
+
+
 @pytest.mark.parametrize("context", [EXISTING, LONDON], ids=["rules", "schedules"])
 def test_what_cannot_be_delivered_goes_to_the_queue_that_takes_failures(synthesize, context):
     template = synthesize(context)
