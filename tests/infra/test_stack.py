@@ -13,8 +13,8 @@ from tests.fakes import FakeClock
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, MADE, ON_LAPTOP
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
-FUNCTION_NAMES = {f"{job.title}FunctionName" for job in JOBS}
-QUEUE_URLS = {f"{job.title}DeadLetterQueueUrl" for job in JOBS}
+OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "IsEnabled", "AlarmNames")
+OF_THE_STACK = {"RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
 
 
 def test_utc_makes_three_rules(synthesize):
@@ -217,7 +217,7 @@ def test_the_runs_table_forgets_by_itself_and_can_be_brought_back(synthesize):
 
 def test_the_outputs_name_what_the_command_looks_for(synthesize):
     outputs = set(synthesize(EXISTING).body["Outputs"])
-    assert outputs == FUNCTION_NAMES | QUEUE_URLS | {"RunsTableName", "AlarmTopicArn", "DashboardName"}
+    assert outputs == {f"{job.title}{name}" for job in JOBS for name in OF_EACH_JOB} | OF_THE_STACK
     made = set(synthesize(MADE).body["Outputs"]) - outputs
     assert made == {
         "DatabaseClusterArn",
