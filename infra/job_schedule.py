@@ -24,7 +24,12 @@ DELIVERY_ATTEMPTS = 8  # beside the first; the platform backs off between them, 
 
 
 class JobSchedule(Construct):
-    """The schedule of one job. What could not be delivered goes to its dead-letter queue."""
+    """The schedule of one job. What could not be delivered goes to its dead-letter queue.
+
+    Attributes:
+        kind: `Rule` or `Schedule`.
+        name: of the rule, or of the schedule in the default group.
+    """
 
     def __init__(
         self,
@@ -41,7 +46,8 @@ class JobSchedule(Construct):
         zone = timezone if job.follows_zone and timezone not in UTC_ZONES else "UTC"
         description = f"{job.name}: {job.cron} {zone}"
         if zone == "UTC":
-            self._add_rule(
+            self.kind = "Rule"
+            self.name = self._add_rule(
                 job=job,
                 description=description,
                 is_enabled=is_enabled,
@@ -49,7 +55,8 @@ class JobSchedule(Construct):
                 dead_letters=dead_letters,
             )
         else:
-            self._add_schedule(
+            self.kind = "Schedule"
+            self.name = self._add_schedule(
                 job=job,
                 zone=zone,
                 description=description,
@@ -66,8 +73,8 @@ class JobSchedule(Construct):
         is_enabled: bool,
         function: lambda_.Function,
         dead_letters: sqs.Queue,
-    ) -> None:
-        events.Rule(
+    ) -> str:
+        rule = events.Rule(
             self,
             "Rule",
             description=description,
@@ -82,6 +89,7 @@ class JobSchedule(Construct):
                 )
             ],
         )
+        return rule.rule_name
 
     def _add_schedule(
         self,
@@ -92,7 +100,7 @@ class JobSchedule(Construct):
         is_enabled: bool,
         function: lambda_.Function,
         dead_letters: sqs.Queue,
-    ) -> None:
+    ) -> str:
         role = iam.Role(
             self,
             "Role",
@@ -108,7 +116,7 @@ class JobSchedule(Construct):
                 )
             },
         )
-        scheduler.CfnSchedule(
+        schedule = scheduler.CfnSchedule(
             self,
             "Schedule",
             description=description,
@@ -127,6 +135,7 @@ class JobSchedule(Construct):
                 ),
             ),
         )
+        return schedule.ref
 
     def _event(self) -> str:
         """The event of a rule, written for Scheduler, which fills in what is in angle brackets.

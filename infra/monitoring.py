@@ -46,7 +46,12 @@ class Thresholds:
 
 
 class Monitoring(Construct):
-    """The alarms and the dashboard of a stack."""
+    """The alarms and the dashboard of a stack.
+
+    Attributes:
+        alarm_names: of each job's alarms, its composite among them, by the job's name.
+        stack_alarm_names: of those that are for all jobs together.
+    """
 
     def __init__(
         self,
@@ -62,13 +67,19 @@ class Monitoring(Construct):
         self._thresholds = thresholds or Thresholds()
         self._action = actions.SnsAction(topic)
         alarms: list[cloudwatch.Alarm] = []
+        self.alarm_names: dict[str, list[str]] = {}
         for scheduled in jobs:
-            of_job = self._alarms_of(scheduled, target)
-            alarms += of_job
+            job = scheduled.choice.job
+            of_job = self._alarms_of(scheduled)
+            silence = self._silence(job) if scheduled.choice.is_enabled and target.has_expression_alarms else None
+            metric_alarms = [*of_job, silence] if silence else of_job
+            alarms += metric_alarms
+            self.alarm_names[job.name] = [alarm.alarm_name for alarm in metric_alarms]
             if target.has_composite_alarms:
-                self._add_composite(scheduled.choice.job, of_job)
-        if target.has_expression_alarms:
-            alarms += self._alarms_of_stack(jobs)
+                self.alarm_names[job.name].append(self._composite(job, of_job, silence).alarm_name)
+        of_stack = self._alarms_of_stack(jobs) if target.has_expression_alarms else []
+        self.stack_alarm_names = [alarm.alarm_name for alarm in of_stack]
+        alarms += of_stack
         self.dashboard = cloudwatch.Dashboard(
             self,
             "Dashboard",
@@ -77,10 +88,10 @@ class Monitoring(Construct):
             widgets=_widgets(jobs, alarms),
         )
 
-    def _alarms_of(self, scheduled: ScheduledJob, target: Target) -> list[cloudwatch.Alarm]:
+    def _alarms_of(self, scheduled: ScheduledJob) -> list[cloudwatch.Alarm]:
         job, function = scheduled.choice.job, scheduled.function
         look = f"Look at: arcade-jobs history {job.name}, then arcade-jobs show RUN_ID."
-        alarms = [
+        return [
             self._alarm(
                 f"{job.name}-errors",
                 function.metric_errors(period=FIVE_MINUTES, statistic="Sum"),
@@ -106,9 +117,6 @@ class Monitoring(Construct):
                 f" the database; give it memory with -c memory.{job.name}=1024.",
             ),
         ]
-        if scheduled.choice.is_enabled and target.has_expression_alarms:
-            alarms.append(self._silence(job))
-        return alarms
 
     def _silence(self, job: Job) -> cloudwatch.Alarm:
         """Raised when no run succeeded for `silent_after`, or none ever did, without any code of the job running.
@@ -162,19 +170,25 @@ class Monitoring(Construct):
             alarm.add_ok_action(self._action)
         return alarms
 
-    def _add_composite(self, job: Job, alarms: Sequence[cloudwatch.Alarm]) -> None:
+    def _composite(
+        self, job: Job, alarms: Sequence[cloudwatch.Alarm], silence: cloudwatch.Alarm | None
+    ) -> cloudwatch.CompositeAlarm:
+        """The one that notifies. Silence counts only while the constant beside it is TRUE: `pause` makes it FALSE."""
+        any_of = [cloudwatch.AlarmRule.from_alarm(alarm, cloudwatch.AlarmState.ALARM) for alarm in alarms]
+        if silence:
+            is_silent = cloudwatch.AlarmRule.from_alarm(silence, cloudwatch.AlarmState.ALARM)
+            any_of.append(cloudwatch.AlarmRule.all_of(is_silent, cloudwatch.AlarmRule.from_boolean(value=True)))
         composite = cloudwatch.CompositeAlarm(
             self,
             f"{job.name}-composite",
             composite_alarm_name=self._name(job.name),
             alarm_description=f"Something is wrong with {job.name}: open the alarms below it, each says what to do."
             " It notifies once when trouble begins and once when all of it is over.",
-            alarm_rule=cloudwatch.AlarmRule.any_of(
-                *(cloudwatch.AlarmRule.from_alarm(alarm, cloudwatch.AlarmState.ALARM) for alarm in alarms)
-            ),
+            alarm_rule=cloudwatch.AlarmRule.any_of(*any_of),
         )
         composite.add_alarm_action(self._action)
         composite.add_ok_action(self._action)
+        return composite
 
     def _alarm(self, name: str, metric: cloudwatch.IMetric, *, at_least: float, description: str) -> cloudwatch.Alarm:
         return cloudwatch.Alarm(

@@ -83,7 +83,7 @@ class ScheduledJob(Construct):
             "AwsSolutions-L1",
             "the asset's bytecode and wheels are made for this version; it is raised when they are",
         )
-        JobSchedule(
+        self.schedule = JobSchedule(
             self,
             "Schedule",
             job=job,

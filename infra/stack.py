@@ -38,10 +38,15 @@ class ArcadeJobsStack(Stack):
         monitoring = Monitoring(self, "Monitoring", jobs=jobs, topic=notifications.topic, target=target)
 
         for scheduled in jobs:
-            title = scheduled.choice.job.title
+            title, schedule = scheduled.choice.job.title, scheduled.schedule
             CfnOutput(self, f"{title}FunctionName", value=scheduled.function.function_name)
             CfnOutput(self, f"{title}DeadLetterQueueUrl", value=scheduled.dead_letters.queue_url)
+            CfnOutput(self, f"{title}{schedule.kind}Name", value=schedule.name)
+            CfnOutput(self, f"{title}IsEnabled", value=str(scheduled.choice.is_enabled).lower())
+            CfnOutput(self, f"{title}AlarmNames", value=",".join(monitoring.alarm_names[scheduled.choice.job.name]))
         CfnOutput(self, "RunsTableName", value=runs.table.table_name)
+        if monitoring.stack_alarm_names:
+            CfnOutput(self, "AlarmNames", value=",".join(monitoring.stack_alarm_names))
         CfnOutput(self, "AlarmTopicArn", value=notifications.topic.topic_arn)
         CfnOutput(self, "DashboardName", value=monitoring.dashboard.dashboard_name)
 

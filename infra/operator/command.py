@@ -1,23 +1,39 @@
 """The `arcade-jobs` command (DESIGN section 3, Command)."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from infra.jobs import JOBS
-from infra.operator.deployment import DEFAULT_STAGE, Deployment, DeploymentError, find_deployment
+from infra.operator import upkeep
+from infra.operator.deployment import DEFAULT_STAGE, DeploymentError
 from infra.operator.statistics import summarize
 from infra.operator.tables import runs_table, statistics_table
+from infra.operator.terminal import (
+    DEMO_STAGE,
+    AnyJob,
+    CommandError,
+    Json,
+    Local,
+    OneJob,
+    Profile,
+    Region,
+    Stage,
+    err,
+    find,
+    known,
+    laptop,
+    note,
+    out,
+    print_json,
+    say,
+)
 from infra.operator.trigger import TriggerError, manual_event, trigger
 from shared.db import migrations
 from shared.db.connection import open_engine
@@ -25,8 +41,6 @@ from shared.db.errors import describe
 from shared.domain.run import RunStatus
 from shared.domain.tick import BadEventError
 from shared.runs.store import RunStore, RunStoreError
-
-DEMO_STAGE = "demo"  # what make demo left; never deployed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,30 +52,17 @@ db = typer.Typer(no_args_is_help=True, help="The schema of the platform's databa
 local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
 app.add_typer(db, name="db")
 app.add_typer(local, name="local")
+upkeep.add_to(app)
 
-out = Console()
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-OneJob = Annotated[str, typer.Argument(help="prize-pool, leaderboard or cleanup.")]
-AnyJob = Annotated[str | None, typer.Argument(help="prize-pool, leaderboard or cleanup; all if left out.")]
-Stage = Annotated[str, typer.Option(help="The deployed stage; `demo` is what make demo left.")]
-Profile = Annotated[str | None, typer.Option(help="Of your AWS configuration.")]
-Region = Annotated[str | None, typer.Option(help="Of AWS; else as the profile or the environment says.")]
-Local = Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Of the AWS emulator; 4566 if left out.")]
-
-
-class CommandError(Exception):
-    """The command cannot go on. The message is one line for the user."""
 
 
 @db.command("upgrade")
 def upgrade_database() -> None:
     """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped."""
     with _database() as engine:
-        migrations.upgrade(engine, report=_say)
-    _say("the schema is up to date")
+        migrations.upgrade(engine, report=say)
+    say("the schema is up to date")
 
 
 @db.command("check")
@@ -70,7 +71,7 @@ def check_database(*, as_json: Json = False) -> None:
     with _database() as engine:
         differences = migrations.check(engine)
     if as_json:
-        _print_json(
+        print_json(
             [
                 {"kind": found.kind, "where": found.where, "what": found.what, "mend": found.mend}
                 for found in differences
@@ -78,9 +79,9 @@ def check_database(*, as_json: Json = False) -> None:
         )
     else:
         for found in differences:
-            _say(f"{found.kind}: {found}", *(f"    {line}" for line in found.mend.splitlines()))
+            say(f"{found.kind}: {found}", *(f"    {line}" for line in found.mend.splitlines()))
         if not differences:
-            _say("the schema is as it should be")
+            say("the schema is as it should be")
     if any(found.kind is not migrations.Kind.WARNING for found in differences):
         raise typer.Exit(1)
 
@@ -102,15 +103,15 @@ def trigger_job(
     on_laptop: Local = False,
 ) -> None:
     """Run a job now; exit with 1 if it does not succeed."""
-    deployment = _deployment(stage, profile, region, on_laptop=on_laptop)
+    deployment = find(stage, profile, region, on_laptop=on_laptop)
     event = manual_event(actor=deployment.caller, at=at, dry_run=dry_run, reason=reason, now=datetime.now(UTC))
-    result = trigger(deployment, _known(job), event, is_asynchronous=is_asynchronous, report=_note)
+    result = trigger(deployment, known(job), event, is_asynchronous=is_asynchronous, report=note)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         before = ", before: this is its stored result" if result.get("duplicate") else ""
-        _say(f"{result.get('run_id', job)}: {result['status']}{before}")
-        _print_json(result.get("result", {"request_id": result.get("request_id")}))
+        say(f"{result.get('run_id', job)}: {result['status']}{before}")
+        print_json(result.get("result", {"request_id": result.get("request_id")}))
     if not is_asynchronous and result["status"] != RunStatus.SUCCEEDED:
         raise typer.Exit(1)
 
@@ -128,9 +129,9 @@ def show_history(
 ) -> None:
     """The last runs of a job, or of all, the latest first."""
     with _runs(stage, profile, region, on_laptop=on_laptop) as runs:
-        records = runs.list_runs(_known(job) if job else None, limit=limit)
+        records = runs.list_runs(known(job) if job else None, limit=limit)
     if as_json:
-        _print_json([record.to_json() | {"counts": record.counts} for record in records])
+        print_json([record.to_json() | {"counts": record.counts} for record in records])
     else:
         out.print(runs_table(records))
 
@@ -151,10 +152,10 @@ def show_run(
     if record is None:
         raise CommandError(f"run {run_id!r}: not found in stage {stage!r}; arcade-jobs history lists what there is")
     if as_json:
-        _print_json(record.to_json())
+        print_json(record.to_json())
     else:
         out.print(runs_table([record]))
-        _print_json(record.result)
+        print_json(record.result)
 
 
 @app.command("stats")
@@ -169,9 +170,9 @@ def show_statistics(
 ) -> None:
     """How many runs there were, how they ended and how long they took; over all that is kept."""
     with _runs(stage, profile, region, on_laptop=on_laptop) as runs:
-        statistics = summarize(runs.list_runs(_known(job) if job else None))
+        statistics = summarize(runs.list_runs(known(job) if job else None))
     if as_json:
-        _print_json([of_job.to_json() for of_job in statistics])
+        print_json([of_job.to_json() for of_job in statistics])
     else:
         out.print(statistics_table(statistics))
 
@@ -198,27 +199,27 @@ def start_cloud(
     if wrong := [name for name, sign, _ in pairs if not sign]:
         raise CommandError(f"--context: {wrong[0]!r} is not NAME=VALUE")
     given = {name: value for name, _, value in pairs}
-    with _laptop() as cloud:
-        _say(*cloud.guide(cloud.up(stage=stage, port=port, context=given, report=_note)))
+    with laptop() as cloud:
+        say(*cloud.guide(cloud.up(stage=stage, port=port, context=given, report=note)))
 
 
 @local.command("down")
 def stop_cloud() -> None:
     """Stop both. Their state is kept."""
-    with _laptop() as cloud:
-        cloud.down(report=_say)
+    with laptop() as cloud:
+        cloud.down(report=say)
 
 
 @local.command("status")
 def show_cloud(*, as_json: Json = False) -> None:
     """What runs on this machine; exit with 1 unless both do."""
-    with _laptop() as cloud:
+    with laptop() as cloud:
         status = cloud.status()
     endpoint = status.emulator.endpoint if status.emulator else None
     if as_json:
-        _print_json({"postgres": status.has_postgres, "emulator": endpoint})
+        print_json({"postgres": status.has_postgres, "emulator": endpoint})
     else:
-        _say(
+        say(
             f"PostgreSQL: {'runs' if status.has_postgres else 'does not run'}",
             f"AWS emulator: {f'runs at {endpoint}' if endpoint else 'was killed' if status.killed else 'does not run'}",
         )
@@ -243,21 +244,6 @@ def main() -> None:
 
 
 @contextmanager
-def _laptop() -> Iterator[ModuleType]:
-    """The laptop cloud's functions; what they refuse is one line for the user."""
-    from infra.local import cloud  # noqa: PLC0415 - nothing else needs it
-    from infra.local.cdk import CdkError  # noqa: PLC0415
-    from infra.local.emulator import EmulatorError  # noqa: PLC0415
-    from infra.local.postgres import PostgresError  # noqa: PLC0415
-    from infra.node import NodeError  # noqa: PLC0415
-
-    try:
-        yield cloud
-    except (CdkError, EmulatorError, NodeError, PostgresError) as error:
-        raise CommandError(str(error)) from error
-
-
-@contextmanager
 def _runs(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> Iterator[RunStore]:
     """The run records of a stage."""
     if stage == DEMO_STAGE:
@@ -270,17 +256,7 @@ def _runs(stage: str, profile: str | None, region: str | None, *, on_laptop: boo
         except NoSavedRunsError as error:
             raise CommandError(str(error)) from error
     else:
-        yield _deployment(stage, profile, region, on_laptop=on_laptop).run_store()
-
-
-def _deployment(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> Deployment:
-    if stage == DEMO_STAGE:
-        raise CommandError(f"--stage: {stage!r} is the replay's, and is not deployed; its jobs run with make demo")
-    if on_laptop:
-        with _laptop() as cloud:
-            deployment: Deployment = cloud.connect(stage=stage)
-            return deployment
-    return find_deployment(stage, profile=profile, region=region)
+        yield find(stage, profile, region, on_laptop=on_laptop).run_store()
 
 
 @contextmanager
@@ -299,25 +275,3 @@ def _database() -> Iterator[Engine]:
         raise CommandError(f"DATABASE_URL: {describe(error)}") from error
     finally:
         engine.dispose()
-
-
-def _known(job: str) -> str:
-    names = [known.name for known in JOBS]
-    if job not in names:
-        raise CommandError(f"JOB: {job!r} is not a job; expected one of {', '.join(names)}")
-    return job
-
-
-def _say(*lines: str) -> None:
-    """What was asked for, to be piped or copied: no line is folded."""
-    for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _note(line: str) -> None:
-    """What goes on meanwhile."""
-    err.print(line, markup=False)
-
-
-def _print_json(value: Any) -> None:
-    out.print_json(json.dumps(value))

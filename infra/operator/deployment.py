@@ -4,7 +4,8 @@ AWS and the laptop cloud are told apart here and nowhere else: the local one is 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -75,12 +76,42 @@ class Deployment:
         """The URL of a job's dead-letter queue."""
         return self.output(f"{_title(job)}DeadLetterQueueUrl")
 
+    def alarms(self, job: str | None) -> list[str]:
+        """The names of a job's alarms; None: of those for all jobs together, which the laptop does not have."""
+        names = self.outputs.get("AlarmNames") if job is None else self.output(f"{_title(job)}AlarmNames")
+        return names.split(",") if names else []
+
+    def rule(self, job: str) -> str | None:
+        """The name of the rule that fires a job; None when a schedule of EventBridge Scheduler does."""
+        return self.outputs.get(f"{_title(job)}RuleName")
+
+    def schedule(self, job: str) -> str:
+        """The name of the schedule that fires a job which no rule fires."""
+        return self.output(f"{_title(job)}ScheduleName")
+
+    def is_enabled(self, job: str) -> bool:
+        """Whether the job was deployed to fire."""
+        return self.output(f"{_title(job)}IsEnabled") == "true"
+
     def client(self, service: str, config: Config = PATIENCE) -> Any:
         """A client of one of AWS's services, by its name in boto3."""
         return self.session.client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
 
     def __str__(self) -> str:
         return f"account {self.account}, {self.session.region_name}, stack {stack_name(self.stage)}"
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Make what AWS refuses one line for the user, with what was asked before it.
+
+    Raises:
+        DeploymentError: AWS refused, or was not reached.
+    """
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise DeploymentError(f"{what}: {' '.join(str(error).split())}") from error
 
 
 def stack_name(stage: str) -> str:

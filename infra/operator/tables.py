@@ -1,11 +1,15 @@
-"""Runs and statistics as tables for a terminal."""
+"""Runs, statistics, status and dead letters as tables for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from rich.table import Table
 from rich.text import Text
 
+from infra.operator.dead_letters import DeadLetter
+from infra.operator.schedule import Silence, State
 from infra.operator.statistics import JobStatistics
+from infra.operator.status import Status
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord
 
@@ -60,3 +64,66 @@ def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
             "" if job.last_success_at is None else f"{job.last_success_at:%Y-%m-%d %H:%M:%S}",
         )
     return table
+
+
+def status_table(status: Status, *, stack: str) -> Table:
+    """One line for each job, ages as of the asking; the names of alarms without what all of them begin with."""
+    table = Table(title=f"{stack} at {status.jobs[0].as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    for name in ("job", "schedule", "running", "last run", "last success", "dead letters", "alarms"):
+        table.add_column(name, justify="right" if name == "dead letters" else "left", overflow="fold")
+    for job in status.jobs:
+        schedule = job.schedule
+        raised = ", ".join(name.removeprefix(f"{stack}-{job.job}-") for name in job.alarms)
+        is_muted = schedule.silence is Silence.MUTED
+        table.add_row(
+            job.job,
+            Text.assemble(
+                (str(schedule.state), "green" if schedule.state is State.ON else "yellow"),
+                f" {schedule.expression} {schedule.zone}",
+                (", silence muted", "yellow") if is_muted else "",
+            ),
+            _lines(_standing(run, job.as_of) for run in job.running),
+            _standing(job.last_run, job.as_of) if job.last_run else "none",
+            f"{_age(job.last_success_age)} ago" if job.last_success_age is not None else Text("none", style="yellow"),
+            Text(str(job.dead_letters), style="red" if job.dead_letters else ""),
+            Text(raised or "none", style="red" if raised else ""),
+        )
+    if status.alarms:
+        table.caption = Text(
+            "Raised for all jobs: " + ", ".join(name.removeprefix(f"{stack}-") for name in status.alarms), style="red"
+        )
+    return table
+
+
+def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
+    """One line for each dead letter: which event, why it was given up, and whether it can be sent again."""
+    table = Table(title=f"{len(letters)} dead letters")
+    for name in ("job", "time of the event", "given up (UTC)", "received", "why"):
+        table.add_column(name, justify="right" if name == "received" else "left", overflow="fold")
+    for letter in letters:
+        why = Text(letter.reason)
+        if letter.malformed:
+            why.append(f"\nmalformed, message {letter.id}: {letter.malformed}", style="red")
+        table.add_row(letter.job, letter.time or "", f"{letter.sent_at:%Y-%m-%d %H:%M:%S}", str(letter.received), why)
+    return table
+
+
+def _standing(run: RunRecord, as_of: datetime) -> Text:
+    """A run as its status and its age."""
+    note = " (dry run)" if run.dry_run else ""
+    return Text.assemble((f"{run.status}{note}", STYLES[run.status]), f" {_age(as_of - run.started_at)} ago")
+
+
+def _lines(texts: Iterable[Text]) -> Text:
+    return Text("\n").join(texts)
+
+
+def _age(age: timedelta) -> str:
+    """In the two largest units that say something: `3 d 4 h`, `12 min`, `40 s`."""
+    seconds = max(int(age.total_seconds()), 0)
+    days, hours, minutes = seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{seconds} s"

@@ -69,13 +69,43 @@ def trigger(
     Raises:
         TriggerError: Lambda refused, the answer did not come, or the job raised.
     """
-    function = deployment.function(job)
-    report(f"{deployment}: {function}")
+    report(f"{deployment}: {deployment.function(job)}")
+    return invoke(deployment, job, event, limit=time_limit(deployment, job), is_asynchronous=is_asynchronous)
+
+
+def time_limit(deployment: Deployment, job: str) -> int:
+    """How long a job's function may run, in seconds.
+
+    Raises:
+        TriggerError: Lambda refused.
+    """
     try:
-        limit = deployment.client("lambda").get_function_configuration(FunctionName=function)["Timeout"]
-        once = PATIENCE.merge(Config(read_timeout=limit + MARGIN, retries={"total_max_attempts": 1}))
+        asked = deployment.client("lambda").get_function_configuration(FunctionName=deployment.function(job))
+    except (BotoCoreError, ClientError) as error:
+        raise TriggerError(f"{job}: {' '.join(str(error).split())}") from error
+    limit: int = asked["Timeout"]
+    return limit
+
+
+def invoke(
+    deployment: Deployment, job: str, event: dict[str, Any], *, limit: int, is_asynchronous: bool = False
+) -> dict[str, Any]:
+    """Send an event to a job's function, once; as `trigger`, without a word.
+
+    Args:
+        deployment: where.
+        job: its name.
+        event: scheduled or manual.
+        limit: how long the function may run, in seconds.
+        is_asynchronous: do not wait for the result.
+
+    Raises:
+        TriggerError: Lambda refused, the answer did not come, or the job raised.
+    """
+    once = PATIENCE.merge(Config(read_timeout=limit + MARGIN, retries={"total_max_attempts": 1}))
+    try:
         answer = deployment.client("lambda", once).invoke(
-            FunctionName=function,
+            FunctionName=deployment.function(job),
             InvocationType="Event" if is_asynchronous else "RequestResponse",
             Payload=json.dumps(event).encode(),
         )
@@ -85,13 +115,13 @@ def trigger(
         return {"job": job, "status": "queued", "request_id": answer["ResponseMetadata"]["RequestId"]}
     payload = json.loads(answer["Payload"].read() or b"null")
     if "FunctionError" in answer:
-        raise TriggerError(f"{job}: {_first_line(payload)}")
+        raise TriggerError(f"{job}: {first_line(payload)}")
     result: dict[str, Any] = payload
     return result
 
 
-def _first_line(payload: Any) -> str:
-    """What Lambda answers for a function that raised or was killed."""
+def first_line(payload: Any) -> str:
+    """What Lambda tells of a function that raised or was killed, in one line."""
     if not isinstance(payload, dict):
         return str(payload)
     kind, message = payload.get("errorType"), payload.get("errorMessage", payload)

@@ -19,7 +19,10 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 from infra.local import cloud as laptop
 from infra.local import emulator, postgres
 from infra.local.cdk import Cdk
+from infra.operator.dead_letters import DeadLetter, Redriven, list_dead_letters, redrive
 from infra.operator.deployment import Deployment, DeploymentError
+from infra.operator.schedule import Silence, State, pause, resume
+from infra.operator.status import JobStatus, read_status
 from infra.operator.trigger import TriggerError, manual_event, trigger
 from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
@@ -76,6 +79,15 @@ class LaptopCloud:
         made = manual_event(**{"actor": "tester", "at": None, "dry_run": False, "reason": None, **event},
                             now=datetime.now(UTC))  # fmt: skip
         return trigger(self.deployment, job, made, is_asynchronous=is_asynchronous, report=lambda _: None)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        return list_dead_letters(self.deployment, "cleanup", now=datetime.now(UTC))
+
+    def redrive(self) -> list[Redriven]:
+        return redrive(self.deployment, "cleanup", clock=lambda: datetime.now(UTC), report=lambda _: None)
+
+    def status(self, job: str) -> JobStatus:
+        return read_status(self.deployment, [job], now=datetime.now(UTC)).jobs[0]
 
     def run(self, run_id: str) -> RunRecord | None:
         return self.deployment.run_store().get(run_id)
@@ -178,12 +190,10 @@ def test_a_trigger_says_in_one_line_why_a_function_refused(cloud: LaptopCloud) -
     assert line.startswith("account 000000000000, us-east-1, stack arcade-jobs-dev: ")
 
 
-def test_an_event_that_keeps_failing_is_tried_three_times_and_dead_lettered_and_can_be_sent_again(
+def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_settles_it_once_its_cause_is_mended(
     cloud: LaptopCloud,
 ) -> None:
     event = scheduled("cleanup") | {"time": "2026-01-16T03:00:00Z"}
-    queue = {"QueueUrl": cloud.deployment.dead_letter_queue("cleanup")}
-    sqs = cloud.deployment.client("sqs")
     rename(cloud.engine, "game_sessions", "elsewhere")
     try:
         cloud.deployment.client("lambda").invoke(
@@ -191,17 +201,33 @@ def test_an_event_that_keeps_failing_is_tried_three_times_and_dead_lettered_and_
             InvocationType="Event",
             Payload=json.dumps(event).encode(),
         )
-        [message] = eventually(lambda: sqs.receive_message(**queue).get("Messages"))
+        [letter] = eventually(cloud.dead_letters)
+        failed = cloud.run("cleanup:2026-01-16T03:00Z")
+        [left] = cloud.redrive()
     finally:
         rename(cloud.engine, "elsewhere", "game_sessions")
-    letter = json.loads(message["Body"])
-    assert letter["requestPayload"] == event
-    assert letter["requestContext"]["condition"] == "RetriesExhausted"
-    failed = cloud.run("cleanup:2026-01-16T03:00Z")
+    assert (letter.event, letter.malformed) == (event, None)
+    assert letter.reason.startswith("RetriesExhausted: RunNotSucceededError: run cleanup:2026-01-16T03:00Z failed")
     assert failed is not None
     assert (failed.status, failed.attempt) == (RunStatus.FAILED, 3)
-    sent_again = cloud.invoke("cleanup", letter["requestPayload"])
-    assert (sent_again["status"], sent_again["attempt"]) == ("succeeded", 4)
+    assert (left.letter.id, left.is_settled) == (letter.id, False)
+    assert cloud.status("cleanup").dead_letters == 1
+    assert [(done.is_settled, done.outcome) for done in cloud.redrive()] == [
+        (True, "cleanup:2026-01-16T03:00Z succeeded")
+    ]
+    assert cloud.dead_letters() == []
+    status = cloud.status("cleanup")
+    assert status.dead_letters == 0
+    assert status.last_success is not None
+    assert (status.last_success.run_id, status.last_success.attempt) == ("cleanup:2026-01-16T03:00Z", 5)
+
+
+def test_a_pause_turns_a_schedule_off_and_a_resume_turns_it_on(cloud: LaptopCloud) -> None:
+    assert pause(cloud.deployment, "prize-pool").state is State.ON
+    paused = cloud.status("prize-pool").schedule
+    assert (paused.state, paused.silence, paused.expression) == (State.PAUSED, Silence.UNWATCHED, "cron(0 0 * * ? *)")
+    assert resume(cloud.deployment, "prize-pool") == paused
+    assert cloud.status("prize-pool").schedule.state is State.ON
 
 
 def rename(engine: Engine, table: str, name: str) -> None:

@@ -114,6 +114,33 @@ class Template:
         prefix = "arcade-jobs-dev-"
         return {alarm["AlarmName"].removeprefix(prefix) for alarm in self.properties("AWS::CloudWatch::Alarm")}
 
+    def composite_rule(self, job: str) -> str:
+        """The rule of a job's composite alarm as CloudWatch gets it, with ARNs that end as on AWS."""
+        (rule,) = [
+            properties["AlarmRule"]
+            for properties in self.properties("AWS::CloudWatch::CompositeAlarm")
+            if properties["AlarmName"] == f"arcade-jobs-dev-{job}"
+        ]
+        alarms = self.resources("AWS::CloudWatch::Alarm")
+        return "".join(
+            part
+            if isinstance(part, str)
+            else f"arn:...:alarm:{alarms[part['Fn::GetAtt'][0]]['Properties']['AlarmName']}"
+            for part in rule["Fn::Join"][1]
+        )
+
+    def output(self, name: str) -> Any:
+        """The value of an output, names of alarms resolved and put together."""
+        value = self.body["Outputs"][name]["Value"]
+        if not name.endswith("AlarmNames"):
+            return value
+        names = {
+            id_: found["Properties"]["AlarmName"]
+            for type_ in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+            for id_, found in self.resources(type_).items()
+        }
+        return "".join(part if isinstance(part, str) else names[part["Ref"]] for part in value["Fn::Join"][1])
+
     def dashboard(self) -> list[dict[str, Any]]:
         """The widgets from top to bottom, references to resources replaced by their logical ids."""
         body = _joined(self.one("AWS::CloudWatch::Dashboard")["DashboardBody"])

@@ -6,6 +6,7 @@ import pytest
 
 from infra.jobs import JOBS
 from infra.monitoring import LONGEST_WINDOW
+from infra.operator.schedule import SILENCE_COUNTS
 from tests.infra.running import app, dynamodb, run
 from tests.infra.template import EXISTING, JOB_NAMES
 
@@ -110,6 +111,29 @@ def test_one_composite_a_job_tells_of_trouble_and_of_its_end(synthesize):
         rule = json.dumps(composite["AlarmRule"])
         assert {alarm for alarm, id_ in ids.items() if f'"{id_}"' in rule} == {f"{name}-{kind}" for kind in OF_EACH_JOB}
         assert rule.count("OR") == len(OF_EACH_JOB) - 1
+
+
+def test_the_composite_has_a_switch_for_silence_that_a_pause_finds(synthesize):
+    for job in JOB_NAMES:
+        rule = synthesize(EXISTING).composite_rule(job)
+        assert SILENCE_COUNTS.findall(rule) == ["TRUE"]
+        assert f'arcade-jobs-dev-{job}-silence") AND TRUE)' in rule
+        assert rule.count("TRUE") == 1
+
+
+def test_a_disabled_job_has_no_such_switch(synthesize):
+    rule = synthesize(EXISTING | {"ENABLE_PRIZEPOOL_JOB": "false"}).composite_rule("prize-pool")
+    assert not SILENCE_COUNTS.search(rule)
+
+
+def test_the_outputs_name_every_alarm(synthesize):
+    template = synthesize(EXISTING)
+    of_jobs = [name for job in JOBS for name in template.output(f"{job.title}AlarmNames").split(",")]
+    composites = {alarm["AlarmName"] for alarm in template.properties("AWS::CloudWatch::CompositeAlarm")}
+    named = {*of_jobs, *template.output("AlarmNames").split(",")}
+    assert named == {f"arcade-jobs-dev-{name}" for name in template.alarm_names()} | composites
+    for job in JOBS:
+        assert f"arcade-jobs-dev-{job.name}-silence" in template.output(f"{job.title}AlarmNames")
 
 
 def test_no_trouble_is_told_twice(synthesize):

@@ -13,8 +13,8 @@ from tests.fakes import FakeClock
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, MADE, ON_LAPTOP
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
-FUNCTION_NAMES = {f"{job.title}FunctionName" for job in JOBS}
-QUEUE_URLS = {f"{job.title}DeadLetterQueueUrl" for job in JOBS}
+OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "IsEnabled", "AlarmNames")
+OF_THE_STACK = {"RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
 
 
 def test_utc_makes_three_rules(synthesize):
@@ -41,6 +41,21 @@ def test_another_zone_makes_two_schedules_in_it_and_leaves_the_hourly_rule(synth
         schedule = template.schedule(job)[1]
         assert schedule["ScheduleExpressionTimezone"] == "Europe/London"
         assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+
+
+@pytest.mark.parametrize(
+    ("context", "kinds"),
+    [(EXISTING, ("Rule", "Rule", "Rule")), (LONDON, ("Schedule", "Rule", "Schedule"))],
+    ids=["rules", "schedules"],
+)
+def test_the_outputs_name_what_fires_each_job_and_whether_it_is_meant_to(synthesize, context, kinds):
+    template = synthesize(context)
+    switched_off = synthesize(context | {"ENABLE_CLEANUP_JOB": "false"})
+    for job, kind in zip(JOBS, kinds, strict=True):
+        named = template.body["Resources"][template.output(f"{job.title}{kind}Name")["Ref"]]
+        assert (named["Type"].rpartition(":")[2], named["Properties"]) == (kind, template.schedule(job.name)[1])
+        assert template.output(f"{job.title}IsEnabled") == "true"
+        assert switched_off.output(f"{job.title}IsEnabled") == str(job.name != "cleanup").lower()
 
 
 @pytest.mark.parametrize("context", [EXISTING, LONDON], ids=["rules", "schedules"])
@@ -202,7 +217,7 @@ def test_the_runs_table_forgets_by_itself_and_can_be_brought_back(synthesize):
 
 def test_the_outputs_name_what_the_command_looks_for(synthesize):
     outputs = set(synthesize(EXISTING).body["Outputs"])
-    assert outputs == FUNCTION_NAMES | QUEUE_URLS | {"RunsTableName", "AlarmTopicArn", "DashboardName"}
+    assert outputs == {f"{job.title}{name}" for job in JOBS for name in OF_EACH_JOB} | OF_THE_STACK
     made = set(synthesize(MADE).body["Outputs"]) - outputs
     assert made == {
         "DatabaseClusterArn",

@@ -70,7 +70,7 @@ def kind_of_alarm(resource):
 
 
 def without_alarms(body):
-    """The template with its plain alarms alone, also on the dashboard."""
+    """The template with its plain alarms alone, also on the dashboard and in the outputs."""
     body = copy.deepcopy(body)
     left_out = {id_ for id_, found in body["Resources"].items() if kind_of_alarm(found) in {"composite", "expression"}}
     body["Resources"] = {id_: found for id_, found in body["Resources"].items() if id_ not in left_out}
@@ -82,6 +82,10 @@ def without_alarms(body):
                 if alarms := widget["properties"].get("alarms"):
                     widget["properties"]["alarms"] = [id_ for id_ in alarms if id_ not in left_out]
             resource["Properties"]["DashboardBody"] = dashboard
+    for name in [name for name in body["Outputs"] if name.endswith("AlarmNames")]:
+        named = [named_in(part) for part in body["Outputs"].pop(name)["Value"]["Fn::Join"][1] if part != ","]
+        if kept := [id_ for id_ in named if id_ not in left_out]:
+            body["Outputs"][name] = kept
     return body
 
 

@@ -1,0 +1,210 @@
+"""A deployed stage to operate: AWS emulated in this process, composite alarms and the functions by stand-ins."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.validate import ParamValidator
+
+from infra.jobs import JOBS
+from infra.operator.dead_letters import DeadLetter, Redriven, list_dead_letters, redrive
+from infra.operator.deployment import Deployment
+from shared.runs.store import RunStore
+from tests.fakes import scheduled_event
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+REGION = "us-east-1"
+NOW = datetime(2026, 1, 12, 9, tzinfo=UTC)
+SLOT = "2026-01-12T00:00:00Z"
+JOB = "prize-pool"
+QUARTER_HOUR = 900  # seconds, the time limit of the functions
+
+
+@dataclass
+class FakeAlarms:
+    """CloudWatch with composite alarms, which moto lacks; it takes what the API's own model takes."""
+
+    composites: dict[str, dict[str, Any]] = field(default_factory=dict)
+    raised: set[str] = field(default_factory=set)
+    puts: int = 0
+
+    @property
+    def meta(self) -> Any:
+        return boto3.client("cloudwatch", region_name=REGION).meta
+
+    def describe_alarms(self, **asked: Any) -> dict[str, Any]:
+        names = asked["AlarmNames"]
+        assert len(names) <= asked.get("MaxRecords", 50) <= 100
+        if asked["AlarmTypes"] == ["CompositeAlarm"]:
+            return {"CompositeAlarms": [dict(self.composites[name]) for name in names if name in self.composites]}
+        return {
+            "MetricAlarms": [
+                {"AlarmName": name, "StateValue": "ALARM" if name in self.raised else "OK"}
+                for name in names
+                if name not in self.composites
+            ]
+        }
+
+    def put_composite_alarm(self, **alarm: Any) -> None:
+        shape = self.meta.service_model.operation_model("PutCompositeAlarm").input_shape
+        problems = ParamValidator().validate(alarm, shape)
+        assert not problems.has_errors(), problems.generate_report()
+        self.puts += 1
+        self.composites[alarm["AlarmName"]] = composite(**alarm)
+
+
+def composite(**alarm: Any) -> dict[str, Any]:
+    """A composite alarm as it is described: what was put, and what CloudWatch adds."""
+    return alarm | {"AlarmArn": "arn:...", "StateValue": "OK", "StateReason": "...", "StateUpdatedTimestamp": NOW}
+
+
+@dataclass
+class FakeFunctions:
+    """Lambda with functions that do as they are told; what they were given, in order."""
+
+    behave: Callable[[str, dict[str, Any]], dict[str, Any]]
+    given: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def get_function_configuration(self, **_: str) -> dict[str, Any]:
+        return {"Timeout": QUARTER_HOUR}
+
+    def invoke(self, **asked: Any) -> dict[str, Any]:
+        assert asked["InvocationType"] == "RequestResponse"
+        function, event = asked["FunctionName"], json.loads(asked["Payload"])
+        self.given.append((function, event))
+        try:
+            return {"Payload": BytesIO(json.dumps(self.behave(function, event)).encode())}
+        except RuntimeError as error:
+            told = {"errorType": "RunNotSucceededError", "errorMessage": str(error)}
+            return {"FunctionError": "Unhandled", "Payload": BytesIO(json.dumps(told).encode())}
+
+
+def succeed(job: str, event: dict[str, Any]) -> dict[str, Any]:
+    return {"run_id": f"{job}:{event.get('time', 'r1')}", "status": "succeeded", "result": {}}
+
+
+def fail(job: str, event: dict[str, Any]) -> dict[str, Any]:
+    raise RuntimeError(f"run {job}:{event.get('time')} failed")
+
+
+@dataclass
+class FakeSession:
+    """A session whose clients are moto's, but for the stand-ins."""
+
+    alarms: FakeAlarms
+    functions: FakeFunctions
+    region_name: str = REGION
+
+    def client(self, service: str, **_: Any) -> Any:
+        fakes = {"cloudwatch": self.alarms, "lambda": self.functions}
+        return fakes.get(service) or boto3.client(service, region_name=REGION)
+
+
+@dataclass
+class Operated:
+    """A deployment, and what stands behind it."""
+
+    deployment: Deployment
+    alarms: FakeAlarms
+    functions: FakeFunctions
+    runs: RunStore
+
+    def queue(self, job: str = JOB) -> str:
+        return self.deployment.dead_letter_queue(job)
+
+    def bury(self, body: Any, *, job: str = JOB, reason: tuple[str, str] | None = None) -> str:
+        names = ("ERROR_CODE", "ERROR_MESSAGE")
+        sent = boto3.client("sqs", region_name=REGION).send_message(
+            QueueUrl=self.queue(job),
+            MessageBody=body if isinstance(body, str) else json.dumps(body),
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value}
+                for name, value in zip(names, reason or (), strict=False)
+            },
+        )
+        return sent["MessageId"]
+
+    def letters(self, job: str = JOB) -> list[DeadLetter]:
+        return list_dead_letters(self.deployment, job, now=NOW)
+
+    def redrive(self, job: str = JOB, report: Callable[[str], None] = lambda _: None) -> list[Redriven]:
+        return redrive(self.deployment, job, clock=lambda: NOW, report=report)
+
+    def rule(self, job: str = JOB) -> dict[str, Any]:
+        found = boto3.client("events", region_name=REGION).describe_rule(Name=f"rule-{job}")
+        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
+
+    def schedule(self) -> dict[str, Any]:
+        found = boto3.client("scheduler", region_name=REGION).get_schedule(Name="schedule-cleanup")
+        changing = {"ResponseMetadata", "LastModificationDate"}
+        return {name: value for name, value in found.items() if name not in changing}
+
+
+def alarm_rule(job: str) -> str:
+    arn = f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:arcade-jobs-dev-{job}"
+    return f'(ALARM("{arn}-errors") OR ALARM("{arn}-dead-letters") OR (ALARM("{arn}-silence") AND TRUE))'
+
+
+def operate(dynamodb: "DynamoDBClient") -> Operated:
+    """Stage dev: two jobs by rules, cleanup by a schedule in London; leaderboard deployed to be off."""
+    events, scheduler, sqs = (boto3.client(name, region_name=REGION) for name in ("events", "scheduler", "sqs"))
+    outputs, alarms = {"RunsTableName": "runs", "AlarmNames": "arcade-jobs-dev-dropped-events"}, FakeAlarms()
+    for job in JOBS:
+        prefix = f"arcade-jobs-dev-{job.name}"
+        outputs |= {
+            f"{job.title}FunctionName": job.name,
+            f"{job.title}DeadLetterQueueUrl": sqs.create_queue(QueueName=job.name)["QueueUrl"],
+            f"{job.title}IsEnabled": str(job.name != "leaderboard").lower(),
+            f"{job.title}AlarmNames": f"{prefix}-errors,{prefix}-dead-letters,{prefix}-silence,{prefix}",
+        }
+        alarms.composites[prefix] = composite(
+            AlarmName=prefix,
+            AlarmRule=alarm_rule(job.name),
+            ActionsEnabled=True,
+            AlarmActions=["arn:aws:sns:us-east-1:123456789012:topic"],
+            OKActions=["arn:aws:sns:us-east-1:123456789012:topic"],
+            InsufficientDataActions=[],
+            AlarmDescription="open the alarms below it",
+        )
+    for job, state in ((JOB, "ENABLED"), ("leaderboard", "DISABLED")):
+        events.put_rule(Name=f"rule-{job}", ScheduleExpression="cron(0 0 * * ? *)", State=state, Description="why")
+    outputs |= {"PrizePoolRuleName": f"rule-{JOB}", "LeaderboardRuleName": "rule-leaderboard"}
+    leaderboard = alarms.composites["arcade-jobs-dev-leaderboard"]
+    leaderboard["AlarmRule"] = leaderboard["AlarmRule"].partition(" OR (")[0] + ")"  # disabled: no silence in it
+    scheduler.create_schedule(
+        Name="schedule-cleanup",
+        Description="cleanup: 0 3 * * * Europe/London",
+        ScheduleExpression="cron(0 3 * * ? *)",
+        ScheduleExpressionTimezone="Europe/London",
+        State="ENABLED",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": "arn:aws:lambda:us-east-1:123456789012:function:cleanup",
+            "RoleArn": "arn:aws:iam::123456789012:role/deliver",
+            "Input": json.dumps(scheduled_event("<aws.scheduler.scheduled-time>")),
+            "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:123456789012:cleanup"},
+            "RetryPolicy": {"MaximumRetryAttempts": 8, "MaximumEventAgeInSeconds": 7200},
+        },
+    )
+    outputs["CleanupScheduleName"] = "schedule-cleanup"
+    functions = FakeFunctions(behave=succeed)
+    deployment = Deployment(
+        stage="dev",
+        account="123456789012",
+        caller="arn:aws:iam::123456789012:user/operator",
+        session=FakeSession(alarms=alarms, functions=functions),
+        endpoint=None,
+        outputs=outputs,
+    )
+    return Operated(
+        deployment=deployment,
+        alarms=alarms,
+        functions=functions,
+        runs=RunStore(client=dynamodb, table_name="runs", clock=lambda: NOW),
+    )
