@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -11,8 +12,11 @@ from infra.operator.schedule import Silence, State
 from infra.operator.statistics import JobStatistics
 from infra.operator.status import Status
 from shared.domain.run import RunStatus
+from shared.domain.tick import Trigger
 from shared.runs.record import RunRecord
 
+LONGEST_SLOT_ID = len("leaderboard:2026-01-12T00:00Z")  # the id of a run by hand may be longer, and is folded
+MINUTE = "%Y-%m-%d %H:%M"
 STYLES = {
     RunStatus.RUNNING: "cyan",
     RunStatus.SUCCEEDED: "green",
@@ -25,33 +29,42 @@ STYLES = {
 
 def runs_table(records: Sequence[RunRecord]) -> Table:
     """The runs, one a line: what each did stands in its counts, zeros left out."""
-    table = Table(title=f"Last {len(records)} runs")
-    for name in ("run", "status", "trigger", "attempt", "started (UTC)", "ms", "did"):
-        table.add_column(name, justify="right" if name in {"attempt", "ms"} else "left", overflow="fold")
+    table = Table(title=f"Last {len(records)} runs" if len(records) > 1 else None, box=SIMPLE_HEAD)
+    table.add_column("run", no_wrap=all(len(record.run_id) <= LONGEST_SLOT_ID for record in records), overflow="fold")
+    table.add_column("status")
+    table.add_column("started (UTC)", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("did", overflow="fold")
     for record in records:
-        did = ", ".join(
-            f"{name} {count}" for name, count in (record.counts or {}).items() if count and name != "duration_ms"
-        )
+        counts = (record.counts or {}).items()
         table.add_row(
             record.run_id,
-            Text(str(record.status) + (" (dry run)" if record.dry_run else ""), style=STYLES[record.status]),
-            record.trigger,
-            str(record.attempt),
-            f"{record.started_at:%Y-%m-%d %H:%M:%S}",
+            Text(_status(record), style=STYLES[record.status]),
+            f"{record.started_at:{MINUTE}}",
             "" if record.duration_ms is None else str(record.duration_ms),
-            did,
+            ", ".join(f"{name} {count}" for name, count in counts if count and name != "duration_ms"),
         )
     return table
 
 
+def _status(record: RunRecord) -> str:
+    """The status, and what is out of the ordinary: a dry run, one by hand, a later attempt."""
+    remarks = {
+        "dry run": record.dry_run,
+        "by hand": record.trigger == Trigger.MANUAL and not record.dry_run,
+        f"attempt {record.attempt}": record.attempt > 1,
+    }
+    return ", ".join([str(record.status), *(remark for remark, applies in remarks.items() if applies)])
+
+
 def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
     """One line for each job."""
-    table = Table(title="Statistics")
-    table.add_column("job")
+    table = Table(title="Statistics", box=SIMPLE_HEAD)
+    table.add_column("job", no_wrap=True)
     statuses = [status for status in RunStatus if any(job.by_status[status] for job in statistics)]
     for name in ("runs", *statuses, "dry runs", "success", "median ms", "longest ms"):
         table.add_column(str(name), justify="right")
-    table.add_column("last success (UTC)")
+    table.add_column("last success (UTC)", no_wrap=True)
     for job in statistics:
         table.add_row(
             job.job,
@@ -61,7 +74,7 @@ def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
             "" if job.success_rate is None else f"{job.success_rate:.1%}",
             "" if job.median_ms is None else str(job.median_ms),
             "" if job.longest_ms is None else str(job.longest_ms),
-            "" if job.last_success_at is None else f"{job.last_success_at:%Y-%m-%d %H:%M:%S}",
+            "" if job.last_success_at is None else f"{job.last_success_at:{MINUTE}}",
         )
     return table
 
