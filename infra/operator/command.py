@@ -15,17 +15,20 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra.jobs import JOBS
-from infra.operator.deployment import DEFAULT_STAGE, Deployment, DeploymentError, find_deployment
+from infra.operator import data_api
+from infra.operator.deployment import DEFAULT_STAGE, Deployment, DeploymentError, find_deployment, stack_name
 from infra.operator.statistics import summarize
 from infra.operator.tables import runs_table, statistics_table
 from infra.operator.trigger import TriggerError, manual_event, trigger
 from shared.db import migrations
 from shared.db.connection import open_engine
 from shared.db.errors import describe
+from shared.db.migrations import roles
 from shared.domain.run import RunStatus
 from shared.domain.tick import BadEventError
 from shared.runs.store import RunStore, RunStoreError
 
+URL_EXAMPLE = "a URL such as postgresql://user@host:5432/arcade"
 DEMO_STAGE = "demo"  # what make demo left; never deployed
 
 app = typer.Typer(
@@ -57,18 +60,50 @@ class CommandError(Exception):
 
 
 @db.command("upgrade")
-def upgrade_database() -> None:
-    """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped."""
-    with _database() as engine:
-        migrations.upgrade(engine, report=_say)
+def upgrade_database(
+    *,
+    jobs_role: Annotated[
+        str | None, typer.Option(help="With DATABASE_URL: a role that gets the rights that the jobs need.")
+    ] = None,
+    stage: Stage = DEFAULT_STAGE,
+    profile: Profile = None,
+    region: Region = None,
+    on_laptop: Local = False,
+) -> None:
+    """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped.
+
+    Without DATABASE_URL: in the database that was made with the stage's stack, its roles included.
+    """
+    if os.environ.get("DATABASE_URL"):
+        with _database() as engine:
+            migrations.upgrade(engine, report=_say)
+            if jobs_role:
+                roles.grant(engine, jobs_role, report=_say)
+    elif jobs_role:
+        raise CommandError("--jobs-role: with DATABASE_URL only; a database of the stack's has its role already")
+    else:
+        data_api.upgrade(_made_database(stage, profile, region, on_laptop=on_laptop))
     _say("the schema is up to date")
 
 
 @db.command("check")
-def check_database(*, as_json: Json = False) -> None:
-    """Say what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything that matters."""
-    with _database() as engine:
-        differences = migrations.check(engine)
+def check_database(
+    *,
+    as_json: Json = False,
+    stage: Stage = DEFAULT_STAGE,
+    profile: Profile = None,
+    region: Region = None,
+    on_laptop: Local = False,
+) -> None:
+    """Say what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything that matters.
+
+    Without DATABASE_URL: of the database that was made with the stage's stack, its revision, columns and roles.
+    """
+    if os.environ.get("DATABASE_URL"):
+        with _database() as engine:
+            differences = migrations.check(engine)
+    else:
+        differences = data_api.check(_made_database(stage, profile, region, on_laptop=on_laptop))
     if as_json:
         _print_json(
             [
@@ -283,16 +318,28 @@ def _deployment(stage: str, profile: str | None, region: str | None, *, on_lapto
     return find_deployment(stage, profile=profile, region=region)
 
 
+def _made_database(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> data_api.DataApi:
+    """The database that was made with the stage's stack."""
+    try:
+        deployment = _deployment(stage, profile, region, on_laptop=on_laptop)
+    except DeploymentError as error:
+        raise CommandError(f"{error}; a database of your own is named by DATABASE_URL") from error
+    _note(f"{deployment}")
+    if "DatabaseClusterArn" not in deployment.outputs:
+        raise CommandError(
+            f"DATABASE_URL: missing, and stack {stack_name(stage)} made no database of its own;"
+            + (" arcade-jobs local up upgrades the laptop's" if on_laptop else " expected " + URL_EXAMPLE)
+        )
+    return data_api.open_data_api(deployment, report=_note)
+
+
 @contextmanager
 def _database() -> Iterator[Engine]:
     """The database of DATABASE_URL."""
-    url = os.environ.get("DATABASE_URL")
-    if not url:
-        raise CommandError("DATABASE_URL: missing; expected a URL such as postgresql://user@host:5432/arcade")
     try:
-        engine = open_engine(url, connections=2)
+        engine = open_engine(os.environ["DATABASE_URL"], connections=2)
     except SQLAlchemyError:  # the text is not shown: it may hold a password
-        raise CommandError("DATABASE_URL: expected a URL such as postgresql://user@host:5432/arcade") from None
+        raise CommandError(f"DATABASE_URL: expected {URL_EXAMPLE}") from None
     try:
         yield engine
     except (SQLAlchemyError, OSError) as error:
