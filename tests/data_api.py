@@ -7,8 +7,9 @@ than 65,536 characters, 45 seconds unless it may go on, 1 MiB of results and 64 
 
 import io
 import json
-import threading
+import re
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,7 @@ class FakeDataApi:
     refusal: tuple[str, str] | None = None
     after: Callable[[str], None] = lambda _: None
     statements: list[str] = field(default_factory=list)
-    going_on: list[threading.Thread] = field(default_factory=list)
+    going_on: list[Future[Any]] = field(default_factory=list)
 
     cluster = "arn:aws:rds:eu-west-1:123456789012:cluster:arcade"
     secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:arcade"
@@ -83,47 +84,48 @@ class FakeDataApi:
         if len(call["sql"]) > 65_536:
             raise DataApiError("ValidationException", "Member must have length less than or equal to 65536")
         self.statements.append(call["sql"])
-        result: list[Any] = []
         engine = create_engine(self.url, poolclass=NullPool)
         session = engine.raw_connection()
-        connection = session.driver_connection
-        thread = threading.Thread(target=_run, args=(session, call, result))
-        thread.start()
-        thread.join(self.limit)
-        if thread.is_alive():
+        backend = int.from_bytes(session.driver_connection._backend_key_data[:4], "big")
+        executor = ThreadPoolExecutor(1)
+        running = executor.submit(_run, session, call)
+        executor.shutdown(wait=False)
+        try:
+            return running.result(self.limit)
+        except TimeoutError:
             if call.get("continueAfterTimeout"):
-                self.going_on.append(thread)
+                self.going_on.append(running)
             else:
                 with engine.connect() as other:
-                    other.exec_driver_sql(f"SELECT pg_cancel_backend({connection._backend_key_data[0]})")
-                thread.join()
-            raise DataApiError("StatementTimeoutException", "Request timed out")
-        self.after(call["sql"])
-        if isinstance(result[0], DataApiError):
-            raise result[0]
-        return result[0]
+                    other.exec_driver_sql(f"SELECT pg_cancel_backend({backend})")
+                wait([running])
+            raise DataApiError("StatementTimeoutException", "Request timed out") from None
+        finally:
+            self.after(call["sql"])
 
 
-def _run(session: PoolProxiedConnection, call: dict[str, Any], result: list[Any]) -> None:
+def _run(session: PoolProxiedConnection, call: dict[str, Any]) -> dict[str, Any]:
     """Over the extended protocol, which takes one statement."""
     try:
-        result.append(_records(session.driver_connection, call))
+        return _records(session.driver_connection, call)
     except DatabaseError as error:
         fields = error.args[0]
-        result.append(DataApiError("DatabaseErrorException", f"ERROR: {fields['M']}; SQLState: {fields['C']}"))
-    except DataApiError as error:
-        result.append(error)
+        message = f"ERROR: {fields['M']}; SQLState: {fields['C']}"
+        raise DataApiError("DatabaseErrorException", message) from None
     except InterfaceError:
-        result.append(DataApiError("DatabaseErrorException", "The connection to the database was lost"))
+        raise DataApiError("DatabaseErrorException", "The connection to the database was lost") from None
     finally:
         session.invalidate()
 
 
 def _records(connection: Any, call: dict[str, Any]) -> dict[str, Any]:
-    statement, values_of = to_statement(call["sql"])
-    assert "$arcade_jobs$" not in statement or statement == call["sql"], "a colon was taken for a parameter"
-    given = {one["name"]: one["value"]["stringValue"] for one in call.get("parameters", ())}
-    done = connection.execute_unnamed(statement, vals=values_of(given))
+    statement, values = call["sql"], ()
+    if given := {one["name"]: one["value"]["stringValue"] for one in call.get("parameters", ())}:
+        statement, values_of = to_statement(statement)
+        values = values_of(given)
+    else:
+        assert not re.search(r"(?<!:):\w", statement), "what follows the colon may be taken for a parameter"
+    done = connection.execute_unnamed(statement, vals=values)
     records = [
         [_field(value, column["type_oid"]) for value, column in zip(row, done.columns, strict=True)]
         for row in done.rows or ()

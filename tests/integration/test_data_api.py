@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -18,8 +19,6 @@ from shared.db import migrations, tables
 from shared.db.migrations import remote, roles, session
 from tests.data_api import FakeDataApi
 from tests.integration.conftest import PLATFORM
-
-HEAD = "0001"
 
 
 @dataclass
@@ -83,8 +82,7 @@ def cluster(server: postgres.Server) -> Iterator[Cluster]:
         f"ALTER DATABASE {database} OWNER TO {admin}",
     )
     yield cluster
-    for thread in cluster.fake.going_on:
-        thread.join()
+    wait(cluster.fake.going_on)
     engine.dispose()
     server.drop_database(database)
     maintenance = create_engine(server.admin_url, isolation_level="AUTOCOMMIT")
@@ -126,7 +124,14 @@ def test_a_second_upgrade_renews_the_rights_and_nothing_else(cluster: Cluster) -
     assert cluster.pauses == []
 
 
-def test_upgrades_at_once_all_end_well(cluster: Cluster) -> None:
+def test_upgrades_at_once_all_end_well(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    statement_of, one_at_a_time = remote.upgrade_statement, Lock()
+
+    def upgrade_statement(found: remote.Found, *, jobs_role: str) -> str:
+        with one_at_a_time:  # Alembic has one context a process; two upgrades are two processes
+            return statement_of(found, jobs_role=jobs_role)
+
+    monkeypatch.setattr(remote, "upgrade_statement", upgrade_statement)
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(cluster.upgrade) for _ in range(4)]:
             future.result()
@@ -197,8 +202,7 @@ def test_a_statement_that_is_not_answered_in_time_goes_on_and_is_waited_for(clus
 
         def pause(_: float) -> None:
             other.rollback()
-            for thread in cluster.fake.going_on:
-                thread.join()
+            wait(cluster.fake.going_on)
 
         cluster.fake.limit = 0.3
         api = replace(cluster.api(), pause=pause)
