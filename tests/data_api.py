@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -56,6 +57,7 @@ class FakeDataApi:
     cluster = "arn:aws:rds:eu-west-1:123456789012:cluster:arcade"
     secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:arcade"
 
+    @cached_property
     def session(self) -> boto3.Session:
         """A session whose clients of `rds-data` come here instead of to AWS."""
         session = boto3.Session("key", "secret", region_name="eu-west-1")
