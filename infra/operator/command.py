@@ -1,6 +1,5 @@
 """The `arcade-jobs` command (DESIGN section 3, Command)."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +7,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from infra.operator import upkeep
+from infra.operator import schema, upkeep
 from infra.operator.deployment import DEFAULT_STAGE, DeploymentError
 from infra.operator.statistics import summarize
 from infra.operator.tables import runs_table, statistics_table
@@ -36,8 +33,6 @@ from infra.operator.terminal import (
 )
 from infra.operator.trigger import TriggerError, manual_event, trigger
 from shared.db import migrations
-from shared.db.connection import open_engine
-from shared.db.errors import describe
 from shared.domain.run import RunStatus
 from shared.domain.tick import BadEventError
 from shared.runs.store import RunStore, RunStoreError
@@ -48,42 +43,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Operate the arcade's background jobs.",
 )
-db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
 local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
-app.add_typer(db, name="db")
 app.add_typer(local, name="local")
+schema.add_to(app)
 upkeep.add_to(app)
 
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Of the AWS emulator; 4566 if left out.")]
-
-
-@db.command("upgrade")
-def upgrade_database() -> None:
-    """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped."""
-    with _database() as engine:
-        migrations.upgrade(engine, report=say)
-    say("the schema is up to date")
-
-
-@db.command("check")
-def check_database(*, as_json: Json = False) -> None:
-    """Say what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything that matters."""
-    with _database() as engine:
-        differences = migrations.check(engine)
-    if as_json:
-        print_json(
-            [
-                {"kind": found.kind, "where": found.where, "what": found.what, "mend": found.mend}
-                for found in differences
-            ]
-        )
-    else:
-        for found in differences:
-            say(f"{found.kind}: {found}", *(f"    {line}" for line in found.mend.splitlines()))
-        if not differences:
-            say("the schema is as it should be")
-    if any(found.kind is not migrations.Kind.WARNING for found in differences):
-        raise typer.Exit(1)
 
 
 @app.command("trigger")
@@ -257,21 +222,3 @@ def _runs(stage: str, profile: str | None, region: str | None, *, on_laptop: boo
             raise CommandError(str(error)) from error
     else:
         yield find(stage, profile, region, on_laptop=on_laptop).run_store()
-
-
-@contextmanager
-def _database() -> Iterator[Engine]:
-    """The database of DATABASE_URL."""
-    url = os.environ.get("DATABASE_URL")
-    if not url:
-        raise CommandError("DATABASE_URL: missing; expected a URL such as postgresql://user@host:5432/arcade")
-    try:
-        engine = open_engine(url, connections=2)
-    except SQLAlchemyError:  # the text is not shown: it may hold a password
-        raise CommandError("DATABASE_URL: expected a URL such as postgresql://user@host:5432/arcade") from None
-    try:
-        yield engine
-    except (SQLAlchemyError, OSError) as error:
-        raise CommandError(f"DATABASE_URL: {describe(error)}") from error
-    finally:
-        engine.dispose()

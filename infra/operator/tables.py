@@ -42,7 +42,7 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
             Text(_status(record), style=STYLES[record.status]),
             f"{record.started_at:{MINUTE}}",
             "" if record.duration_ms is None else str(record.duration_ms),
-            ", ".join(f"{name} {count}" for name, count in counts if count and name != "duration_ms"),
+            ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts if count and name != "duration_ms"),
         )
     return table
 
@@ -62,7 +62,7 @@ def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
     table = Table(title="Statistics", box=SIMPLE_HEAD)
     table.add_column("job", no_wrap=True)
     statuses = [status for status in RunStatus if any(job.by_status[status] for job in statistics)]
-    for name in ("runs", *statuses, "dry runs", "success", "median ms", "longest ms"):
+    for name in ("runs", *statuses, "dry runs", "rate", "median ms", "longest ms"):
         table.add_column(str(name), justify="right")
     table.add_column("last success (UTC)", no_wrap=True)
     for job in statistics:

@@ -20,7 +20,7 @@ from shared.db.migrations.creation import VERSION_TABLE
 from shared.db.migrations.differences import Difference, Kind, SchemaError, UpgradeError
 from shared.db.migrations.session import begin
 
-__all__ = ["Difference", "Kind", "SchemaError", "UpgradeError", "check", "offline_sql", "upgrade"]
+__all__ = ["Difference", "Kind", "SchemaError", "UpgradeError", "behind", "check", "offline_sql", "upgrade"]
 
 
 def _silent(_: str) -> None:
@@ -52,7 +52,7 @@ def upgrade(
         try:
             command.upgrade(_config(session=session, missing=missing), "head")
         except CommandError as error:  # a newer version's revision
-            raise UpgradeError(f"{VERSION_TABLE}: {error}; is a newer version of arcade-jobs in use?") from error
+            raise _newer(error) from error
 
 
 def check(engine: Engine) -> list[Difference]:
@@ -66,16 +66,28 @@ def check(engine: Engine) -> list[Difference]:
     """
     autocommit = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     with autocommit as connection, adoption.looking(connection) as schema:
-        return [*_behind(connection), *differences(connection, schema, to_alter=False)]
+        return [*behind(_version(connection)), *differences(connection, schema, to_alter=False)]
 
 
-def offline_sql(schema: str = "public") -> list[str]:
+def offline_sql(schema: str = "public", *, since: str | None = None) -> list[str]:
     """The statements that create everything in an empty database, the version included, one per item.
 
     They take no parameters, name the schema wherever it matters, and may be sent one by one or in one transaction.
+
+    Args:
+        schema: a schema that is there.
+        since: the revision that the database has, if it is not empty: what came after it is left to do.
+
+    Raises:
+        UpgradeError: a newer version's revision.
     """
+    if since == _head():
+        return []
     output = _Statements()
-    command.upgrade(_config(schema=schema, output=output), "head", sql=True)
+    try:
+        command.upgrade(_config(schema=schema, output=output), f"{since}:head" if since else "head", sql=True)
+    except CommandError as error:
+        raise _newer(error) from error
     return output.statements
 
 
@@ -106,8 +118,13 @@ def _head() -> str:
     return head
 
 
-def _behind(connection: Connection) -> Iterator[Difference]:
-    version, head = _version(connection), _head()
+def _newer(error: CommandError) -> UpgradeError:
+    return UpgradeError(f"{VERSION_TABLE}: {error}; is a newer version of arcade-jobs in use?")
+
+
+def behind(version: str | None) -> Iterator[Difference]:
+    """The difference between the revision that a database has and this version's, unless there is none."""
+    head = _head()
     if version is None:
         yield Difference(kind=Kind.MISSING, where=VERSION_TABLE, what=f"has no revision; {head} is this version's")
     elif version != head:

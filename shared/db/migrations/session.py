@@ -17,6 +17,14 @@ LOCK_TIMEOUT = 1.0  # seconds; whoever comes after a waiting ALTER TABLE waits a
 LOCK_ATTEMPTS = 8
 BACKOFF = 0.5  # seconds before the second attempt; doubled each time: a minute in all
 SHOWN = 160  # characters of a statement in a message
+HOME = """
+coalesce(
+  (SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, unnest(
+      ARRAY[to_regclass('prize_pools'), to_regclass('leaderboard_entries'), to_regclass('game_sessions')]
+   ) WITH ORDINALITY AS found (oid, place) WHERE pg_class.oid = found.oid ORDER BY place LIMIT 1),
+  current_schema())
+"""
+HOMELESS = "search_path: names no schema that exists; create one, or set search_path to one that does"
 GAVE_WAY = ("55P03", "40P01")  # lock_not_available, deadlock_detected: nothing was done, and it may be tried again
 
 
@@ -93,17 +101,9 @@ def home(connection: Connection) -> str:
     Raises:
         UpgradeError: there is none.
     """
-    schema = connection.scalar(
-        text("""
-            SELECT coalesce(
-                (SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, unnest(
-                    ARRAY[to_regclass('prize_pools'), to_regclass('leaderboard_entries'), to_regclass('game_sessions')]
-                 ) WITH ORDINALITY AS found (oid, place) WHERE pg_class.oid = found.oid ORDER BY place LIMIT 1),
-                current_schema())
-        """)
-    )
+    schema = connection.scalar(text(f"SELECT {HOME}"))
     if schema is None:
-        raise UpgradeError("search_path: names no schema that exists; create one, or set search_path to one that does")
+        raise UpgradeError(HOMELESS)
     return str(schema)
 
 
