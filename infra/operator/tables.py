@@ -17,6 +17,7 @@ from shared.runs.record import RunRecord
 
 LONGEST_SLOT_ID = len("leaderboard:2026-01-12T00:00Z")  # the id of a run by hand may be longer, and is folded
 MINUTE = "%Y-%m-%d %H:%M"
+NOT_DONE = {"duration_ms", "leaderboards_unchanged"}  # counts of something else than work
 STYLES = {
     RunStatus.RUNNING: "cyan",
     RunStatus.SUCCEEDED: "green",
@@ -42,7 +43,7 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
             Text(_status(record), style=STYLES[record.status]),
             f"{record.started_at:{MINUTE}}",
             "" if record.duration_ms is None else str(record.duration_ms),
-            ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts if count and name != "duration_ms"),
+            ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts if count and name not in NOT_DONE),
         )
     return table
 
@@ -62,19 +63,20 @@ def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
     table = Table(title="Statistics", box=SIMPLE_HEAD)
     table.add_column("job", no_wrap=True)
     statuses = [status for status in RunStatus if any(job.by_status[status] for job in statistics)]
-    for name in ("runs", *statuses, "dry runs", "rate", "median ms", "longest ms"):
-        table.add_column(str(name), justify="right")
-    table.add_column("last success (UTC)", no_wrap=True)
+    for name in ("runs", *statuses, *(["dry runs"] if any(job.dry_runs for job in statistics) else [])):
+        table.add_column(str(name), justify="right", no_wrap=True)
+    for name in ("rate", "median", "longest", "last success"):
+        table.add_column(name, justify="right", no_wrap=True)
     for job in statistics:
+        numbers = [job.runs, *(job.by_status[status] for status in statuses)]
         table.add_row(
             job.job,
-            str(job.runs),
-            *(str(job.by_status[status]) for status in statuses),
-            str(job.dry_runs),
+            *map(str, numbers),
+            *([str(job.dry_runs)] if any(other.dry_runs for other in statistics) else []),
             "" if job.success_rate is None else f"{job.success_rate:.1%}",
-            "" if job.median_ms is None else str(job.median_ms),
-            "" if job.longest_ms is None else str(job.longest_ms),
-            "" if job.last_success_at is None else f"{job.last_success_at:{MINUTE}}",
+            "" if job.median_ms is None else f"{job.median_ms} ms",
+            "" if job.longest_ms is None else f"{job.longest_ms} ms",
+            "" if job.last_success_at is None else f"{job.last_success_at:%m-%d %H:%M}",
         )
     return table
 
