@@ -84,9 +84,8 @@ def status_table(status: Status, *, stack: str) -> Table:
     title = f"{stack} at {status.jobs[0].as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, collapse_padding=True, pad_edge=False)
     for name in ("job", "schedule", "runs", "last success", "dead letters", "alarms"):
-        table.add_column(name, justify="right" if name == "dead letters" else "left", overflow="fold")
-    for column in table.columns[:2]:
-        column.no_wrap = True
+        is_whole = name in {"job", "schedule", "alarms"}
+        table.add_column(name, justify="right" if name == "dead letters" else "left", no_wrap=is_whole, overflow="fold")
     for job in status.jobs:
         schedule = job.schedule
         raised = "\n".join(name.removeprefix(f"{stack}-{job.job}-") for name in job.alarms)
