@@ -111,14 +111,15 @@ def status_table(status: Status, *, stack: str) -> Table:
 
 def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
     """One line for each dead letter: which event, why it was given up, and whether it can be sent again."""
-    table = Table(title=f"{len(letters)} dead letters")
+    table = Table(title=f"{len(letters)} dead letters" if len(letters) > 1 else None, box=SIMPLE_HEAD)
     for name in ("job", "time of the event", "given up (UTC)", "received", "why"):
-        table.add_column(name, justify="right" if name == "received" else "left", overflow="fold")
+        is_whole = name in {"job", "given up (UTC)"}
+        table.add_column(name, justify="right" if name == "received" else "left", no_wrap=is_whole, overflow="fold")
     for letter in letters:
         why = Text(letter.reason)
         if letter.malformed:
             why.append(f"\nmalformed, message {letter.id}: {letter.malformed}", style="red")
-        table.add_row(letter.job, letter.time or "", f"{letter.sent_at:%Y-%m-%d %H:%M:%S}", str(letter.received), why)
+        table.add_row(letter.job, letter.time or "", f"{letter.sent_at:{MINUTE}}", str(letter.received), why)
     return table
 
 
