@@ -187,7 +187,8 @@ def redrive(
                 break
             held[message["MessageId"]] = message
             letter = read_letter(job, message, now=clock())
-            report(f"{job} {letter.time or letter.id}: sending it again, up to {limit} s")
+            if letter.malformed is None:
+                report(f"{job} {letter.time or letter.id}: sending it again, up to {limit} s")
             done = _send(deployment, letter, limit=limit)
             if done.is_settled:
                 queue.delete(message)

@@ -1,6 +1,6 @@
 """Runs, statistics, status and dead letters as tables for a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.box import SIMPLE_HEAD
@@ -83,22 +83,23 @@ def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
 
 def status_table(status: Status, *, stack: str) -> Table:
     """One line for each job, ages as of the asking; the names of alarms without what all of them begin with."""
-    table = Table(title=f"{stack} at {status.jobs[0].as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
-    for name in ("job", "schedule", "running", "last run", "last success", "dead letters", "alarms"):
-        table.add_column(name, justify="right" if name == "dead letters" else "left", overflow="fold")
+    title = f"{stack} at {status.jobs[0].as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, collapse_padding=True, pad_edge=False)
+    for name in ("job", "schedule", "runs", "last success", "dead letters", "alarms"):
+        is_whole = name in {"job", "schedule", "alarms"}
+        table.add_column(name, justify="right" if name == "dead letters" else "left", no_wrap=is_whole, overflow="fold")
     for job in status.jobs:
         schedule = job.schedule
-        raised = ", ".join(name.removeprefix(f"{stack}-{job.job}-") for name in job.alarms)
-        is_muted = schedule.silence is Silence.MUTED
+        raised = "\n".join(name.removeprefix(f"{stack}-{job.job}-") for name in job.alarms)
+        shown = [*job.running, *([job.last_run] if job.last_run and job.last_run not in job.running else [])]
         table.add_row(
             job.job,
             Text.assemble(
                 (str(schedule.state), "green" if schedule.state is State.ON else "yellow"),
-                f" {schedule.expression} {schedule.zone}",
-                (", silence muted", "yellow") if is_muted else "",
+                ("\nsilence muted", "yellow") if schedule.silence is Silence.MUTED else "",
+                f"\n{schedule.expression}\n{schedule.zone}",
             ),
-            _lines(_standing(run, job.as_of) for run in job.running),
-            _standing(job.last_run, job.as_of) if job.last_run else "none",
+            Text("\n").join(_standing(run, job.as_of) for run in shown) if shown else "none",
             f"{_age(job.last_success_age)} ago" if job.last_success_age is not None else Text("none", style="yellow"),
             Text(str(job.dead_letters), style="red" if job.dead_letters else ""),
             Text(raised or "none", style="red" if raised else ""),
@@ -112,33 +113,27 @@ def status_table(status: Status, *, stack: str) -> Table:
 
 def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
     """One line for each dead letter: which event, why it was given up, and whether it can be sent again."""
-    table = Table(title=f"{len(letters)} dead letters")
+    table = Table(title=f"{len(letters)} dead letters" if len(letters) > 1 else None, box=SIMPLE_HEAD)
     for name in ("job", "time of the event", "given up (UTC)", "received", "why"):
-        table.add_column(name, justify="right" if name == "received" else "left", overflow="fold")
+        is_whole = name in {"job", "given up (UTC)"}
+        table.add_column(name, justify="right" if name == "received" else "left", no_wrap=is_whole, overflow="fold")
     for letter in letters:
         why = Text(letter.reason)
         if letter.malformed:
             why.append(f"\nmalformed, message {letter.id}: {letter.malformed}", style="red")
-        table.add_row(letter.job, letter.time or "", f"{letter.sent_at:%Y-%m-%d %H:%M:%S}", str(letter.received), why)
+        table.add_row(letter.job, letter.time or "", f"{letter.sent_at:{MINUTE}}", str(letter.received), why)
     return table
 
 
 def _standing(run: RunRecord, as_of: datetime) -> Text:
-    """A run as its status and its age."""
+    """A run as its status and, below it, its age."""
     note = " (dry run)" if run.dry_run else ""
-    return Text.assemble((f"{run.status}{note}", STYLES[run.status]), f" {_age(as_of - run.started_at)} ago")
-
-
-def _lines(texts: Iterable[Text]) -> Text:
-    return Text("\n").join(texts)
+    return Text.assemble((f"{run.status}{note}", STYLES[run.status]), f"\n{_age(as_of - run.started_at)} ago")
 
 
 def _age(age: timedelta) -> str:
-    """In the two largest units that say something: `3 d 4 h`, `12 min`, `40 s`."""
-    seconds = max(int(age.total_seconds()), 0)
-    days, hours, minutes = seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
+    """In one unit, of which there are two or more: `26 h`, `90 min`, `40 s`."""
+    for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
+        if age >= 2 * unit:
+            return f"{age // unit} {name}"
+    return f"{max(age // timedelta(seconds=1), 0)} s"

@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from infra.operator import dead_letters, upkeep
 from infra.operator.command import app
+from infra.operator.terminal import out
 from tests.operator.operated import Operated, operate
 
 if TYPE_CHECKING:
@@ -26,4 +27,5 @@ def operated(dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Ope
 def command(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """The command, on that deployment and a wide terminal."""
     monkeypatch.setattr(upkeep, "find", lambda *_, **__: operated.deployment)
-    return lambda *arguments: CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    monkeypatch.setattr(out, "width", 200)
+    return lambda *arguments: CliRunner().invoke(app, arguments)

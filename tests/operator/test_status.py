@@ -118,7 +118,9 @@ def test_status_is_printed_and_ends_well_whatever_it_tells(
     if json_option:
         assert [job["schedule"] for job in json.loads(result.stdout)["jobs"]] == ["on", "disabled", "paused"]
     else:
-        assert "paused cron(0 3 * * ? *) Europe/London, silence muted" in result.stdout
+        assert "paused" in result.stdout
+        assert "silence muted" in result.stdout
+        assert "Europe/London" in result.stdout
         assert "Raised for all jobs: dropped-events" in result.stdout
 
 
