@@ -50,7 +50,7 @@ class Outcome:
 
     Attributes:
         result: JSON-ready, in the job's shape of DESIGN section 3; its lists are complete.
-        items_processed: pools settled, boards ranked, rows removed: the metric `ItemsProcessed`.
+        items_processed: pools settled, boards ranked, rows removed by this attempt: the metric `ItemsProcessed`.
         items_failed: how many pools, boards or steps failed: the metric `ItemsFailed`.
         is_complete: False when the run stopped for lack of time.
         metrics: further counts to be published, by metric name.

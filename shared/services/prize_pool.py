@@ -52,8 +52,9 @@ class PrizePoolSettler:
             lambda connection: pools.list_due_pools(connection, today=today, week_ago=today - ONE_WEEK), run=run
         )
         if run.tick.dry_run:
-            return self._report(run, [self._foresee(pool, run) for pool in due], errors=[], is_complete=True)
+            return self._report(run, [self._foresee(pool, run) for pool in due], ours=set(), errors=[], is_complete=True)
         self._wait_for_scores(due, run)
+        ours: set[int] = set()
         errors = []
         is_complete = True
         for pool in due:
@@ -61,14 +62,15 @@ class PrizePoolSettler:
                 is_complete = False
                 break
             try:
-                self._settle(pool, run)
+                if self._settle(pool, run):
+                    ours.add(pool.id)
             except Exception as error:
                 if is_connection_lost(error):
                     raise  # the others would fare no better
                 logger.exception("pool not settled", extra=_named(pool))
                 errors.append({**_named(pool), "error": describe(error)})
         settled = self.transactions.run(lambda connection: pools.list_settled_pools(connection, run_id=run.id), run=run)
-        return self._report(run, settled, errors=errors, is_complete=is_complete)
+        return self._report(run, settled, ours=ours, errors=errors, is_complete=is_complete)
 
     def _wait_for_scores(self, due: list[Pool], run: Run) -> None:
         """Until the last of the periods is over by the wall clock too, and for a scheduled run the grace as well."""
@@ -77,14 +79,15 @@ class PrizePoolSettler:
         while ends and (missing := max(ends) + grace - self.clock()) > timedelta() and not run.must_stop:
             self.sleep(min(missing.total_seconds(), 1.0))
 
-    def _settle(self, pool: Pool, run: Run) -> None:
+    def _settle(self, pool: Pool, run: Run) -> bool:
+        """Settle one pool. False: another delivery or run has."""
         starts_at, ends_at = self._bounds(pool)
 
-        def settle(connection: Connection) -> None:
+        def settle(connection: Connection) -> bool:
             # Three statements, READ COMMITTED: each sees what was committed before it began. Looking before the lock
             # was granted, or on one snapshot for all three, misses the score that committed while we waited (S08).
             if not pools.lock_active_pool(connection, pool):
-                return  # another run got there first (S01)
+                return False  # S01: another delivery got there first
             winner = pools.find_winner(connection, pool, starts_at=starts_at, ends_at=ends_at)
             passed_over = winner.place - 1 if winner else pools.count_entries(connection, pool)
             if passed_over:
@@ -92,8 +95,9 @@ class PrizePoolSettler:
             pools.mark_settled(
                 connection, pool, winner=winner, passed_over=passed_over, now=self.clock(), run_id=run.id
             )
+            return True
 
-        self.transactions.run(settle, run=run)
+        return self.transactions.run(settle, run=run)
 
     def _foresee(self, pool: Pool, run: Run) -> SettledPool:
         """The pool as it would be settled now."""
@@ -124,22 +128,29 @@ class PrizePoolSettler:
         )
 
     def _report(
-        self, run: Run, settled: list[SettledPool], *, errors: list[dict[str, Any]], is_complete: bool
+        self,
+        run: Run,
+        settled: list[SettledPool],
+        *,
+        ours: set[int],
+        errors: list[dict[str, Any]],
+        is_complete: bool,
     ) -> Outcome:
-        without_winner = sum(pool.winner_address is None for pool in settled)
+        """The result lists what the run settled; the metrics count what this attempt did, so that they add up (S01)."""
+        without_winner = [settlement.pool.id for settlement in settled if settlement.winner_address is None]
         return Outcome(
             result={
                 "pools_processed": len(settled) + len(errors),
                 "pools_finalized": len(settled),
-                "pools_without_winner": without_winner,
+                "pools_without_winner": len(without_winner),
                 "finalized_pools": [self._shown(pool, run) for pool in settled],
                 "warnings": [warning for pool in settled for warning in self._warnings(pool)],
                 "errors": errors,
             },
-            items_processed=len(settled),
+            items_processed=len(ours),
             items_failed=len(errors),
             is_complete=is_complete,
-            metrics={"PoolsWithoutWinner": without_winner},
+            metrics={"PoolsWithoutWinner": len(ours.intersection(without_winner))},
         )
 
     def _shown(self, settled: SettledPool, run: Run) -> dict[str, Any]:

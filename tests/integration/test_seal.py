@@ -1,6 +1,5 @@
 """The seal on settled pools (DESIGN section 2, Sealing): the database itself refuses, whoever writes."""
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
@@ -15,6 +14,7 @@ from shared.db.errors import sqlstate
 from shared.db.migrations.session import message
 from shared.domain.periods import Period, PeriodType
 from tests.arcade import Arcade
+from tests.locks import await_lock, pid_of
 
 DAY = "2026-01-05"  # a Monday: a day and a week begin with it
 NOON = f"{DAY}T12:00:00+00:00"
@@ -307,19 +307,6 @@ def test_a_writer_cannot_disable_the_seal_or_attach_its_functions(engine: Engine
         with pytest.raises(DBAPIError) as refused:
             write_as(engine, writer, statement)
         assert sqlstate(refused.value) == "42501"
-
-
-def await_lock(engine: Engine, pid: int) -> None:
-    """Look until a connection waits for a lock."""
-    deadline = time.monotonic() + 30
-    query = text("SELECT count(*) FROM pg_locks WHERE pid = :pid AND NOT granted")
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while not connection.scalar(query, {"pid": pid}):
-            assert time.monotonic() < deadline, f"{pid} does not wait"
-
-
-def pid_of(connection: Connection) -> int:
-    return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
 
 
 def test_s08_a_score_begun_before_settling_is_waited_for_and_counted(engine: Engine, pool_id: int) -> None:
