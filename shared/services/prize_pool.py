@@ -52,7 +52,9 @@ class PrizePoolSettler:
             lambda connection: pools.list_due_pools(connection, today=today, week_ago=today - ONE_WEEK), run=run
         )
         if run.tick.dry_run:
-            return self._report(run, [self._foresee(pool, run) for pool in due], ours=set(), errors=[], is_complete=True)
+            return self._report(
+                run, [self._foresee(pool, run) for pool in due], ours=set(), errors=[], is_complete=True
+            )
         self._wait_for_scores(due, run)
         ours: set[int] = set()
         errors = []
