@@ -28,6 +28,13 @@ class DeletedSessions(NamedTuple):
     last: SessionKey | None
 
 
+class DeletedOrphans(NamedTuple):
+    """A batch of orphans: how many were deleted, and how many were left because somebody holds them."""
+
+    deleted: int
+    left: int
+
+
 FIRST_SESSION = SessionKey(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))  # before every session
 
 _is_expired = and_(s.c.status == "active", s.c.created_at < bindparam("before"))
@@ -106,11 +113,22 @@ def count_orphans_to_be(connection: Connection, *, before: datetime, after_id: i
     return connection.execute(_COUNT_ORPHANS_TO_BE, parameters).scalar_one()
 
 
-_DELETE_ORPHANS = delete(e).where(
+_is_orphan = and_(
     e.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))), e.c.created_at < bindparam("before"), ~_has_session
+)
+_orphans = select(e.c.id).where(_is_orphan).cte("orphans")
+_free = select(e.c.id).where(_is_orphan).with_for_update(skip_locked=True, of=e).cte("free")
+_deleted_orphans = delete(e).where(e.c.id == _free.c.id).returning(e.c.id).cte("deleted_orphans")
+_DELETE_ORPHANS = select(
+    select(func.count()).select_from(_deleted_orphans).scalar_subquery(),
+    select(func.count()).select_from(_orphans).scalar_subquery(),
 )
 
 
-def delete_orphaned_entries(connection: Connection, *, ids: Sequence[int], before: datetime) -> int:
-    """Delete the entries that are orphans still; return how many."""
-    return connection.execute(_DELETE_ORPHANS, {"ids": list(ids), "before": before}).rowcount
+def delete_orphaned_entries(connection: Connection, *, ids: Sequence[int], before: datetime) -> DeletedOrphans:
+    """Delete the entries that are orphans still; leave those that a player or a ranking holds.
+
+    Ids are in nobody's lock order: waiting for one entry while holding another could be a deadlock (S08).
+    """
+    deleted, orphans = connection.execute(_DELETE_ORPHANS, {"ids": list(ids), "before": before}).one()
+    return DeletedOrphans(deleted, left=orphans - deleted)

@@ -98,11 +98,13 @@ class Cleaner:
             for start in range(0, len(orphans), ORPHAN_BATCH):
                 if run.must_stop:
                     tally.is_complete = False
-                    tally.orphans_left = len(orphans) - start
+                    tally.orphans_left += len(orphans) - start
                     return
                 batch = orphans[start : start + ORPHAN_BATCH]
                 delete = partial(retention.delete_orphaned_entries, ids=batch, before=before)
-                tally.orphans += self.transactions.run(delete, run=run)
+                deleted, left = self.transactions.run(delete, run=run)
+                tally.orphans += deleted
+                tally.orphans_left += left
 
     def _report(self, run: Run, before: datetime, tally: Tally, started_at: datetime) -> Outcome:
         sessions_left = 0
