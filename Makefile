@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Each makes its own environment on first use.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local test check lock clean
+.PHONY: help setup demo local test soak mutants check lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -60,6 +60,12 @@ check: $(VENV)/.dev  ## format, lint, types, imports
 
 test: setup check  ## check, then the whole test suite
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+
+soak: setup  ## the long races, which the default suite leaves out
+	@$(BIN)/python -m pytest -m soak -s $(ARGS)
+
+mutants: $(VENV)/.dev  ## take out each guard in turn: a test must fail; writes docs/scenarios.md
+	@$(BIN)/python -m tests.scenarios.mutants.run $(ARGS)
 
 lock: $(VENV)/.dev  ## compile requirements/*.in into hashed locks, without index addresses
 	@cd requirements && for part in "demo" "functions -c demo.txt" "dev -c demo.txt" "emulator" "runtime --no-deps"; do set -- $$part; name=$$1; shift; \
