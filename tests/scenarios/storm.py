@@ -63,6 +63,7 @@ class Storm:
         """Until the time is up; then settle, clean and rank what is left."""
         for container in self.jobs.values():
             event.listen(container.app.engine, "handle_error", self._note_error)
+        self.clock.now = self._midnight() + timedelta(minutes=1)
         self.until = monotonic() + self.seconds
         players = create_engine(self.engine.url, pool_size=WRITERS, max_overflow=0, pool_timeout=120)
         try:
