@@ -13,9 +13,10 @@ LOCK_TIMEOUT = 5_000  # ms a statement waits for one holder of a lock
 STATEMENT_TIMEOUT = 60_000  # ms; the lock timeout counts for each holder anew, so it alone bounds nothing
 IDLE_IN_TRANSACTION_TIMEOUT = 30_000  # ms; a frozen process loses its locks
 SESSION = {
-    "default_transaction_isolation": "read committed",  # what settling is right under (DESIGN section 2, Settling)
+    "default_transaction_isolation": "read committed",  # S08: what settling is right under
     "datestyle": "ISO, MDY",  # whatever the database's is, the driver reads ISO
     "timezone": "UTC",
+    # S05: one bad row, or one who holds it, must not take the time of all the others.
     "lock_timeout": str(LOCK_TIMEOUT),
     "statement_timeout": str(STATEMENT_TIMEOUT),
     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT),

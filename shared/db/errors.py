@@ -7,6 +7,7 @@ from ssl import SSLError
 
 from sqlalchemy.exc import DBAPIError
 
+# S15: what passes. All else is final.
 TRANSIENT = frozenset(
     {
         *("40001", "40P01"),  # serialization failure, deadlock

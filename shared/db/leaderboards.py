@@ -162,6 +162,7 @@ def count_new_ranks(connection: Connection, board: Board) -> int:
 
 
 # The planner would hash all entries for each chunk; the chunk's ids are looked up one by one instead.
+# S04: a generation that was passed holds nothing, and so writes nothing.
 _HOLD_BOARD = (
     select(
         func.set_config("enable_hashjoin", "off", True),  # noqa: FBT003 - set_config's is_local: for this transaction
@@ -205,6 +206,7 @@ def write_new_ranks(connection: Connection, *, after_id: int, most: int) -> Chun
     return Chunk(*connection.execute(_WRITE_CHUNK, {"after_id": after_id, "most": most}).one())
 
 
+# S02: until the next touch there is nothing to rank, however many slots pass or were missed.
 _FINISH_BOARD = update(b).where(_IS_BOARD).values(is_pending=False, ranked_at=bindparam("now"))
 
 

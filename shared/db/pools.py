@@ -62,6 +62,7 @@ _BOARD = and_(
     e.c.period_date == bindparam("period_date"),
 )
 
+# S02: everything that has ended and is open, however long ago; the oldest first.
 _DUE_POOLS = (
     select(*_KEY)
     .where(
@@ -86,6 +87,7 @@ def list_due_pools(connection: Connection, *, today: date, week_ago: date) -> li
     return [_pool(row) for row in connection.execute(_DUE_POOLS, {"today": today, "week_ago": week_ago})]
 
 
+# S01: only one settles a pool. S08: it waits for writers that came first, and holds off those that come later.
 _LOCK_POOL = select(p.c.id).where(p.c.id == bindparam("pool_id"), p.c.status == "active").with_for_update()
 
 
@@ -95,6 +97,7 @@ def lock_active_pool(connection: Connection, pool: Pool) -> bool:
 
 
 _placed = select(e, func.row_number().over(order_by=ranking_order()).label("place")).where(_BOARD).subquery("placed")
+# S09: each condition of the join is one that a forged entry, or one whose session is gone, does not meet.
 _FIND_WINNER = (
     select(_placed.c.id, _placed.c.player_address, _placed.c.score, _placed.c.place)
     .join(

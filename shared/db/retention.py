@@ -37,6 +37,7 @@ class DeletedOrphans(NamedTuple):
 
 FIRST_SESSION = SessionKey(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))  # before every session
 
+# S13: a completed session may back a winner.
 _is_expired = and_(s.c.status == "active", s.c.created_at < bindparam("before"))
 _batch = (
     select(s.c.created_at, s.c.id)
@@ -94,6 +95,7 @@ def get_last_entry_id(connection: Connection) -> int:
 
 
 _in_range = and_(e.c.id > bindparam("after_id"), e.c.id <= bindparam("up_to_id"), e.c.created_at < bindparam("before"))
+# S13: an entry whose session is there, or that is so young that its session may be on its way, is no orphan.
 _has_session = exists().where(s.c.id == e.c.session_id)
 _ORPHANS = select(e.c.id).where(_in_range, ~_has_session).order_by(e.c.id)
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 ALLTIME_DATE = date(1970, 1, 1)
 ONE_DAY = timedelta(days=1)
 ONE_WEEK = timedelta(days=7)
-# Not IANA's: names that some machines add for their own zone, and for clocks that count leap seconds.
+# S11: names that are not IANA's, and mean something else on each machine: its own zone, clocks that count leap seconds.
 MACHINE_ZONES = ("localtime", "posix", "right/")
 
 
@@ -85,6 +85,7 @@ def local_day(at: datetime, zone: ZoneInfo) -> date:
     new day, which has begun, goes on.
     """
     day = at.astimezone(zone).date()
+    # S10: no local day is settled while it goes on.
     return day + ONE_DAY if local_midnight(day + ONE_DAY, zone) <= at else day
 
 
@@ -107,7 +108,7 @@ def has_ended(period: Period, at: datetime, zone: ZoneInfo) -> bool:
 
 
 def is_late(period: Period, at: datetime, zone: ZoneInfo) -> bool:
-    """Whether a settlement at this time comes after a slot that should have made it.
+    """Whether a settlement at this time comes after a slot that should have made it (S02).
 
     The daily slot that opens a local day settles what ended with the day before; what ended earlier was missed.
     """

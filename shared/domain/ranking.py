@@ -15,6 +15,7 @@ class SortColumn(NamedTuple):
     descending: bool
 
 
+# S06: of any number of equal scores one is first, and it is always the same.
 RANKING_ORDER = (
     SortColumn("score", descending=True),
     SortColumn("created_at", descending=False),

@@ -64,7 +64,7 @@ class Outcome:
 
     @property
     def status(self) -> RunStatus:
-        """Out of time comes first: whatever failed is tried again together with the rest."""
+        """S05: one failed item makes it partial. Out of time comes first: the rest is tried again with what failed."""
         if not self.is_complete:
             return RunStatus.INCOMPLETE
         return RunStatus.PARTIAL if self.items_failed else RunStatus.SUCCEEDED

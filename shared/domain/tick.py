@@ -59,7 +59,7 @@ class Tick:
     def run_id(self, job: str) -> str:
         """The identity of the run: `<job>:<slot>`, such as `prize-pool:2026-01-12T00:00Z`, or `<job>:<request id>`.
 
-        Every delivery and every retry of one slot has the same (DESIGN section 2, Runs).
+        Every delivery and every retry of one slot has the same (S01; DESIGN section 2, Runs).
         """
         return f"{job}:{self.slot:%Y-%m-%dT%H:%MZ}" if self.slot else f"{job}:{self.request_id}"
 

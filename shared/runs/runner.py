@@ -66,6 +66,7 @@ class Runner:
             logger.info(f"run {record.status}", extra={"run": record.to_json()})
         finally:
             logger.thread_safe_clear_keys()
+        # S05: the platform tries it again, and keeps the event in the end.
         if tick.is_scheduled and record.status is not RunStatus.SUCCEEDED:
             raise RunNotSucceededError(_summary(record))
         return record

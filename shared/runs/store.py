@@ -56,6 +56,7 @@ class RunStore:
                 TableName=self.table_name,
                 Key={PARTITION_KEY: {"S": record.run_id}},
                 UpdateExpression=_set(values) + " ADD attempt :one REMOVE finished_at, duration_ms, #result, #counts",
+                # S01: a later delivery finds what succeeded, and opens nothing.
                 ConditionExpression="attribute_not_exists(#status) OR #status <> :succeeded",
                 ExpressionAttributeNames={**_names(values), "#result": "result", "#counts": "counts"},
                 ExpressionAttributeValues={
@@ -141,7 +142,7 @@ class RunStore:
         return list(self._query(RUNNING, ANY_JOB, None))
 
     def _query(self, index: RunsIndex, partition: str, limit: int | None) -> Iterator[RunRecord]:
-        """Page through an index. Expired items stay in the table for up to two days, and are left out here."""
+        """Page through an index. Expired items stay in the table for up to two days, and are left out here (S14)."""
         wanted = limit
         request: dict[str, Any] = {
             "TableName": self.table_name,

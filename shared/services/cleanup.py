@@ -71,7 +71,7 @@ class Cleaner:
             return
         last = retention.FIRST_SESSION
         while True:
-            if run.must_stop:
+            if run.must_stop:  # S12: what was deleted is committed; the next attempt goes on
                 tally.is_complete = False
                 return
             delete = partial(retention.delete_expired_sessions, before=before, after=last, most=SESSION_BATCH)

@@ -66,7 +66,7 @@ class PrizePoolSettler:
             try:
                 if self._settle(pool, run):
                     ours.add(pool.id)
-            except Exception as error:
+            except Exception as error:  # S05: the others are settled all the same
                 if is_connection_lost(error):
                     raise  # the others would fare no better
                 logger.exception("pool not settled", extra=_named(pool))
@@ -91,6 +91,7 @@ class PrizePoolSettler:
             if not pools.lock_active_pool(connection, pool):
                 return False  # S01: another delivery got there first
             winner = pools.find_winner(connection, pool, starts_at=starts_at, ends_at=ends_at)
+            # S07: without a winner it is settled too, or it would stay open for ever.
             passed_over = winner.place - 1 if winner else pools.count_entries(connection, pool)
             if passed_over:
                 self._report_passed_over(connection, pool, passed_over)
@@ -168,7 +169,7 @@ class PrizePoolSettler:
         }
 
     def _warnings(self, settled: SettledPool) -> list[dict[str, Any]]:
-        """What an operator should look at, though the pool is settled."""
+        """What an operator should look at, though the pool is settled (S07, S09)."""
         texts = []
         if settled.pool.game_type not in self.game_types:
             texts.append("the game is not in GAME_TYPES")

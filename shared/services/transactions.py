@@ -56,6 +56,7 @@ class Transactions:
             try:
                 return attempt()
             except Exception as error:
+                # S15: bounded in all, and by the invocation.
                 if not is_transient(error) or waited >= PATIENCE or run.must_stop:
                     raise
                 pause = delay * self.chance()

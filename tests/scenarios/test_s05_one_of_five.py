@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event, text
 from shared.runs.runner import RunNotSucceededError
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
-from tests.scenarios.conftest import StartContainer
+from tests.scenarios.conftest import Container, StartContainer
 
 GAMES = ("snake", "tetris", "pong", "breakout", "space_invaders")
 BAD = "pong"
@@ -114,6 +114,12 @@ def test_s05_four_settle_the_error_names_the_fifth_and_the_retry_touches_only_th
     after = row_versions(arcade)
     assert {pool_id for pool_id in after if after[pool_id] != before[pool_id]} == {ids[BAD]}
     assert arcade.pool(ids[BAD]).winner_address == "0xa"
+
+
+def test_s05_no_statement_waits_or_works_for_ever(container: Container) -> None:
+    with container.app.engine.connect() as connection:
+        limits = [connection.scalar(text(f"SHOW {name}")) for name in ("lock_timeout", "statement_timeout")]
+    assert limits == ["5s", "1min"]
 
 
 def row_versions(arcade: Arcade) -> dict[int, tuple[str, str]]:

@@ -115,7 +115,7 @@ END
 DECLARE
   pool record;
 BEGIN
-  -- The lock waits for a settlement that is under way, and a settlement waits for it. No pool, nothing to seal.
+  -- S08: the lock waits for a settlement that is under way, and a settlement waits for it. No pool, nothing to seal.
   SELECT id, status INTO pool FROM prize_pools
   WHERE game_type = NEW.game_type AND period_type = NEW.period_type AND period_date = NEW.period_date
   FOR KEY SHARE;
@@ -179,6 +179,7 @@ _MOVED = (
 )
 
 # PostgreSQL fires the triggers of one event by name: "seal" comes before "touch".
+# S08: whoever writes; no row gets past them. S13: nor does a deletion go unnoticed.
 TRIGGERS = (
     Trigger(
         name="arcade_jobs_seal_update",
