@@ -19,7 +19,7 @@ def test_a_guard_is_where_the_list_says_and_names_its_scenario(mutant: Mutant) -
 
 
 def test_every_test_that_is_named_is_there() -> None:
-    named = {test for mutant in MUTANTS for test in mutant.tests}
+    named = {test for mutant in MUTANTS for test in (*mutant.tests, *mutant.unharmed)}
     named |= {row.test for scenario in SCENARIOS for row in scenario.evidence}
     for test in named:
         file, _, name = test.partition("::")

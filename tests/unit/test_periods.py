@@ -185,6 +185,16 @@ def test_clocks_set_back_from_midnight_do_not_reopen_the_day_before() -> None:
     assert local_day(jump + HOUR, zone) == date(2026, 10, 25)
 
 
+def test_a_day_that_has_begun_goes_on_though_the_old_date_is_shown_again() -> None:
+    """Until 2011 clocks in St. John's were set back from 00:01 to 23:01; nothing does so now, and anybody may again."""
+    zone = ZoneInfo("America/St_Johns")
+    midnight = local_midnight(date(2010, 11, 7), zone)
+    again = midnight + timedelta(minutes=31)
+    assert again.astimezone(zone).date() == date(2010, 11, 6)
+    assert local_day(midnight - INSTANT, zone) == date(2010, 11, 6)
+    assert local_day(midnight, zone) == local_day(again, zone) == date(2010, 11, 7)
+
+
 @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 6, 1), 24)])
 def test_a_day_of_london_has_its_23_24_or_25_hours(day: date, hours: int) -> None:
     zone = ZoneInfo("Europe/London")

@@ -13,6 +13,8 @@
     guard = "what the guard promises"
     tests = ["tests/..."]             # which must fail without it: files, or files::tests
 
+    unharmed = ["tests/..."]          # optional: which must pass without it, so that the mutant is a working program
+
     [[mutant.edit]]                   # one or more; `old` must be in the file exactly once
     file = "shared/..."
     old = '''exact text'''
@@ -40,6 +42,7 @@ class Mutant:
     scenario: str
     guard: str
     tests: tuple[str, ...]
+    unharmed: tuple[str, ...]
     edits: tuple[Edit, ...]
 
 
@@ -73,6 +76,7 @@ def _scenario(data: dict) -> Scenario:
                 scenario=data["scenario"],
                 guard=row["guard"],
                 tests=tuple(row["tests"]),
+                unharmed=tuple(row.get("unharmed", ())),
                 edits=tuple(Edit(**edit) for edit in row["edit"]),
             )
             for row in data["mutant"]

@@ -59,7 +59,7 @@ def main(wanted: list[str]) -> int:
         copies: SimpleQueue[Path] = SimpleQueue()
         for n in range(AT_ONCE):
             copies.put(stack.enter_context(copy_of_the_tree(COPIES / str(n))))
-        tests = sorted({test for mutant in mutants for test in mutant.tests})
+        tests = sorted({test for mutant in mutants for test in (*mutant.tests, *mutant.unharmed)})
         console.print(f"{len(tests)} tests without a mutant ...")
         copy = copies.get()
         untouched = run_tests(copy, tests, stop_at_first=False)
@@ -113,6 +113,10 @@ def judge(mutant: Mutant, copy: Path) -> Verdict:
         for edit in mutant.edits:
             path = copy / edit.file
             path.write_text(path.read_text().replace(edit.old, edit.new))
+        if mutant.unharmed:
+            works = run_tests(copy, list(mutant.unharmed), stop_at_first=True)
+            if works.returncode:
+                return Verdict(mutant=mutant, problem=f"it does not even work: {_last_words(works)}")
         ended = run_tests(copy, list(mutant.tests), stop_at_first=True)
     except subprocess.TimeoutExpired:
         return Verdict(mutant=mutant, killed_by=f"no end within {LIMIT} s")
@@ -123,8 +127,12 @@ def judge(mutant: Mutant, copy: Path) -> Verdict:
         return Verdict(mutant=mutant)
     failed = FAILED.search(ended.stdout)
     if ended.returncode != 1 or failed is None:  # no test ran: the mutant is no program, or the test has another name
-        return Verdict(mutant=mutant, problem=f"no test ran: {ended.stdout[-300:]}")
+        return Verdict(mutant=mutant, problem=f"no test ran: {_last_words(ended)}")
     return Verdict(mutant=mutant, killed_by=failed.group(1))
+
+
+def _last_words(ended: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(ended.stdout.split())[-300:]
 
 
 def run_tests(copy: Path, tests: list[str], *, stop_at_first: bool) -> subprocess.CompletedProcess[str]:
