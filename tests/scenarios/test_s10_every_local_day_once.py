@@ -101,7 +101,9 @@ def test_s10_a_payment_and_a_score_have_one_day_and_one_week_around_every_jump(p
                         mine = current_period(period_type, at, zone)
                         near = [Period(type=period_type, date=mine.date + n * length) for n in (-1, 0, 1)]
                         ends = [period.ends_at(zone) for period in near]
-                        holding = [p for p, end in zip(near, ends, strict=True) if end and p.starts_at(zone) <= at < end]
+                        holding = [
+                            p for p, end in zip(near, ends, strict=True) if end and p.starts_at(zone) <= at < end
+                        ]
                         assert holding == [mine], f"{zone}: {at}"
 
 

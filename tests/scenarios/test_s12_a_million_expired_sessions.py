@@ -98,9 +98,7 @@ def p99(seconds: list[float]) -> float:
 
 
 @pytest.fixture
-def app(
-    engine: Engine, dynamodb: "DynamoDBClient", clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[App]:
+def app(engine: Engine, dynamodb: "DynamoDBClient", clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     monkeypatch.setitem(db_connection.SESSION, "statement_timeout", STATEMENT_TIMEOUT)
     clock.now = clock.now.replace(hour=3)
     env = {"DATABASE_URL": engine.url.render_as_string(hide_password=False), "RUNS_TABLE_NAME": "runs"}
