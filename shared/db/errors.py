@@ -7,15 +7,15 @@ from ssl import SSLError
 
 from sqlalchemy.exc import DBAPIError
 
-# S15: what passes. All else is final.
-TRANSIENT = frozenset(
+CONNECTION_LOST = frozenset(
     {
-        *("40001", "40P01"),  # serialization failure, deadlock
         *("08000", "08001", "08003", "08004", "08006"),  # connection exceptions
         *("25P03", "57P01", "57P02"),  # the server ended the session
         *("53300", "57P03"),  # the server is full, or starting
     }
 )
+# S15: what passes. All else is final.
+TRANSIENT = CONNECTION_LOST | {"40001", "40P01"}  # serialization failure, deadlock
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -32,9 +32,13 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether no answer came: the connection broke or could not be made."""
-    if sqlstate(error) is not None and sqlstate(error) not in TRANSIENT:
-        return False  # it did come
+    """Whether no answer came: the connection broke or could not be made.
+
+    Whoever goes on to the next pool or board after this would wait for the same database again (S15).
+    """
+    code = sqlstate(error)
+    if code is not None:
+        return code in CONNECTION_LOST
     if isinstance(error, OSError):  # what pg8000 passes on while it connects
         return not isinstance(error, SSLError)
     if not isinstance(error, DBAPIError):

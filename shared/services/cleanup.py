@@ -106,18 +106,26 @@ class Cleaner:
                 tally.orphans += deleted
                 tally.orphans_left += left
 
-    def _report(self, run: Run, before: datetime, tally: Tally, started_at: datetime) -> Outcome:
-        sessions_left = 0
-        if not run.tick.dry_run:
+    def _count_sessions_left(self, run: Run, before: datetime, tally: Tally) -> int | None:
+        """How many expired sessions are left; None, and an error, if that cannot be told in time (S12)."""
+        try:
             count = partial(retention.count_expired_sessions, before=before)
-            sessions_left, _ = self.transactions.run(count, run=run)
+            left, _ = self.transactions.run(count, run=run)
+        except Exception as error:  # noqa: BLE001 - what was deleted is to be told all the same
+            logger.exception("what remains could not be counted")
+            tally.errors.append({"step": "remaining", "error": describe(error)})
+            return None
+        return left
+
+    def _report(self, run: Run, before: datetime, tally: Tally, started_at: datetime) -> Outcome:
+        sessions_left = 0 if run.tick.dry_run else self._count_sessions_left(run, before, tally)
         return Outcome(
             result={
                 "expired_sessions_deleted": tally.sessions,
                 "expired_amount_usdc": str(tally.amount_usdc.quantize(Decimal("0.000001"))),
                 "orphaned_entries_deleted": tally.orphans,
                 "entries_archived": 0,  # boards are not archived yet: see the README
-                "remaining": sessions_left + tally.orphans_left,
+                "remaining": None if sessions_left is None else sessions_left + tally.orphans_left,
                 "duration_ms": (self.clock() - started_at) // timedelta(milliseconds=1),
                 "errors": tally.errors,
             },

@@ -1,0 +1,265 @@
+"""S03: a slot never starts. An alarm within the grace time, with none of our code running; one notification, one end.
+
+CloudWatch is not on this machine. So the alarms of the template are evaluated here as its manual says they are, over
+series of metrics with holes; the evaluation is held to the manual's own table first. What AWS does with the
+notification is beyond it; an emulator shows that an alarm that was raised twice tells its topic once.
+"""
+
+import json
+import re
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from infra.jobs import JOBS, Job
+from infra.local import emulator
+from tests.infra.template import EXISTING, Template
+
+HOUR, DAY = 60, 24 * 60  # minutes
+STEP = 5  # minutes between two looks at the alarms
+LOOKED_BACK = 24  # older data points that CloudWatch may look at when the window has holes; it does not say how many
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html: 3 out of 3, the latest
+# data point on the right; X breaches, 0 does not, - is missing. None keeps the state (or has too little data).
+MANUAL = {
+    "0 - X - X": {"missing": "OK", "breaching": "OK", "notBreaching": "OK"},
+    "- - - - 0": {"missing": "OK", "breaching": "OK", "notBreaching": "OK"},
+    "- - - - -": {"missing": None, "breaching": "ALARM", "notBreaching": "OK"},
+    "0 X X - X": {"missing": "ALARM", "breaching": "ALARM", "notBreaching": "ALARM"},
+    "- - X - -": {"missing": "ALARM", "breaching": "ALARM", "notBreaching": "OK"},
+}
+COMPARE = {
+    "LessThanThreshold": lambda value, threshold: value < threshold,
+    "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
+}
+PYTHON = Path(__file__).parents[2] / ".emulator" / "venv" / "bin" / "python"
+
+
+def evaluate(points: Sequence[bool | None], *, needed: int, missing: str) -> str | None:
+    """The state of an alarm that needs all of `needed` data points to breach, as CloudWatch finds it.
+
+    Args:
+        points: of the whole evaluation range, the latest last; whether each breaches, None where there is none.
+        needed: evaluation periods and data points to alarm; older points are used only when so many are missing.
+        missing: how missing data are treated.
+    """
+    known = [point for point in points if point is not None][-needed:]
+    holes = needed - len(known)
+    if holes and missing in {"breaching", "notBreaching"}:
+        known += [missing == "breaching"] * holes
+    return None if not known else "ALARM" if all(known) else "OK"
+
+
+@pytest.mark.parametrize("row", MANUAL)
+@pytest.mark.parametrize("missing", ["missing", "breaching", "notBreaching"])
+def test_s03_alarms_are_evaluated_here_as_the_manual_says(row: str, missing: str) -> None:
+    points = [{"X": True, "0": False, "-": None}[point] for point in row.split()]
+    assert evaluate(points, needed=3, missing=missing) == MANUAL[row][missing]
+
+
+@dataclass
+class World:
+    """What happened, minute by minute: the data points of every metric of a job, in the order of time."""
+
+    points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    def put(self, name: str, minute: int, value: float = 1) -> None:
+        self.points.setdefault(name, []).append((minute, value))
+
+    def read(self, name: str, since: int, until: int) -> float | None:
+        points = self.points.get(name, [])
+        values = [value for _, value in points[bisect_left(points, (since,)) : bisect_left(points, (until,))]]
+        if not values:
+            return None
+        return max(values) if name in {"Duration", "ApproximateNumberOfMessagesVisible"} else sum(values)
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """A job's alarms and its composite, from the template."""
+
+    template: Template
+    job: Job
+
+    def named(self) -> dict[str, Mapping[str, Any]]:
+        ids = self.template.resources("AWS::CloudWatch::Alarm")
+        rule = json.dumps(self.composite()["AlarmRule"])
+        return {id_: found["Properties"] for id_, found in ids.items() if f'"{id_}"' in rule}
+
+    def composite(self) -> Mapping[str, Any]:
+        (found,) = [
+            each
+            for each in self.template.properties("AWS::CloudWatch::CompositeAlarm")
+            if each["AlarmName"].endswith(f"-{self.job.name}")
+        ]
+        return found
+
+    def state(self, alarm: Mapping[str, Any], world: World, minute: int) -> str | None:
+        """The state of one alarm: the last whole periods before the minute, each with or without a data point."""
+        metric = alarm if "MetricName" in alarm else alarm["Metrics"][1]["MetricStat"]
+        period = metric["Period"] // 60
+        name = metric["MetricName"] if "MetricName" in metric else metric["Metric"]["MetricName"]
+        needed = alarm["EvaluationPeriods"]
+        assert alarm.get("DatapointsToAlarm", needed) == needed
+        ends = [minute - period * back for back in reversed(range(needed + LOOKED_BACK))]
+        values = [world.read(name, end - period, end) for end in ends]
+        if any(re.fullmatch(r"FILL\(\w+, 0\)", query.get("Expression", "")) for query in alarm.get("Metrics", [])):
+            # A metric of which the whole range has nothing has nothing to fill.
+            values = [value or 0 for value in values] if any(value is not None for value in values) else values
+        breaches = COMPARE[alarm["ComparisonOperator"]]
+        points = [None if value is None else breaches(value, alarm["Threshold"]) for value in values]
+        return evaluate(points, needed=needed, missing=alarm["TreatMissingData"])
+
+    def watch(self, world: World, *, since: int, until: int) -> Iterator[tuple[int, str, set[str]]]:
+        """Each minute at which the composite changed and so notified: the state, and what was in alarm."""
+        told = self.composite()
+        assert told["AlarmActions"] == told["OKActions"]
+        assert len(told["AlarmActions"]) == 1
+        alarms = self.named()
+        states = dict.fromkeys(alarms, "OK")
+        last = "OK"
+        for minute in range(since, until, STEP):
+            for id_, alarm in alarms.items():
+                states[id_] = self.state(alarm, world, minute) or states[id_]
+            raised = {
+                alarms[id_]["AlarmName"].split(f"{self.job.name}-")[1]
+                for id_, state in states.items()
+                if state == "ALARM"
+            }
+            if (now := "ALARM" if raised else "OK") != last:
+                yield minute, now, raised
+            last = now
+
+
+JOB = {job.name: job for job in JOBS}
+INTERVAL = {"prize-pool": DAY, "leaderboard": HOUR, "cleanup": DAY}
+STARTED = 30 * DAY  # the first minute that is looked at; the job has succeeded for a month
+
+
+def succeeded_until(job: Job, last: int) -> World:
+    world = World()
+    for minute in range(0, last + 1, INTERVAL[job.name]):
+        world.put("RunSucceeded", minute + 1)
+    return world
+
+
+@pytest.mark.parametrize("name", JOB)
+def test_s03_a_slot_that_never_starts_raises_silence_within_the_grace_time_and_tells_once(synthesize, name):
+    job = JOB[name]
+    alarms = Alarms(synthesize(EXISTING), job)
+    world = succeeded_until(job, STARTED)
+    grace = int(job.silent_after.total_seconds()) // 60
+    [(minute, state, raised)] = alarms.watch(world, since=STARTED + STEP, until=STARTED + 10 * DAY)
+    assert (state, raised) == ("ALARM", {"silence"})
+    assert STARTED + INTERVAL[name] < minute <= STARTED + grace + HOUR + STEP  # a slot was due, and the grace is over
+    assert job.silent_after.total_seconds() / 60 - INTERVAL[name] <= 2 * HOUR  # which is two hours after that slot
+
+
+@pytest.mark.parametrize("name", JOB)
+def test_s03_ten_more_failures_add_no_notification_and_recovery_sends_one(synthesize, name):
+    """Silence, then ten slots that start and fail three times each, then a redrive that succeeds."""
+    job = JOB[name]
+    alarms = Alarms(synthesize(EXISTING), job)
+    world = succeeded_until(job, STARTED)
+    [(silent_at, *_)] = alarms.watch(world, since=STARTED + STEP, until=STARTED + 3 * DAY)
+    slots = [silent_at // DAY * DAY + DAY + number * INTERVAL[name] for number in range(10)]
+    recovered_at = slots[-1] + 2 * HOUR
+    for slot in slots:
+        for attempt_at in (slot, slot + 1, slot + 3):
+            world.put("Errors", attempt_at)
+            world.put("RunFailed", attempt_at)
+    for minute in range(slots[0] + 5, recovered_at, 1):
+        waiting = sum(slot + 5 <= minute for slot in slots)
+        world.put("ApproximateNumberOfMessagesVisible", minute, waiting)
+    world.put("ApproximateNumberOfMessagesVisible", recovered_at, 0)
+    for minute in range(recovered_at, recovered_at + 2 * DAY, INTERVAL[name]):
+        world.put("RunSucceeded", minute)
+    told = list(alarms.watch(world, since=STARTED + STEP, until=recovered_at + 2 * DAY))
+    assert [state for _, state, _ in told] == ["ALARM", "OK"]
+    assert recovered_at < told[1][0] <= recovered_at + HOUR + STEP
+
+
+@pytest.mark.parametrize("name", JOB)
+def test_s03_a_failure_notifies_once_until_its_dead_letter_is_gone(synthesize, name):
+    """The alarm of the errors falls silent after minutes; that of the dead letter takes over before it does."""
+    job = JOB[name]
+    world = succeeded_until(job, STARTED + 10 * DAY)
+    for attempt_at in (0, 1, 3):
+        world.put("Errors", STARTED + 7 + attempt_at)
+    for minute in range(STARTED + 11, STARTED + 5 * HOUR):
+        world.put("ApproximateNumberOfMessagesVisible", minute)
+    watched = Alarms(synthesize(EXISTING), job).watch(world, since=STARTED, until=STARTED + DAY)
+    assert [(state, raised) for _, state, raised in watched] == [("ALARM", {"errors"}), ("OK", set())]
+
+
+@pytest.mark.parametrize("name", JOB)
+def test_s03_a_stack_whose_job_never_ran_is_in_alarm(synthesize, name):
+    watched = Alarms(synthesize(EXISTING), JOB[name]).watch(World(), since=STARTED, until=STARTED + DAY)
+    assert [(minute, state, raised) for minute, state, raised in watched] == [(STARTED, "ALARM", {"silence"})]
+
+
+@pytest.mark.parametrize("name", ["prize-pool", "cleanup"])
+@pytest.mark.parametrize("day", [23 * HOUR, 24 * HOUR, 25 * HOUR])
+def test_s03_a_job_that_runs_each_local_day_is_never_silent(synthesize, name, day):
+    """Even when each day is as long as days get, and each run takes the whole of its time twice over."""
+    job = JOB[name]
+    world = World()
+    for number in range(60):
+        world.put("RunSucceeded", number * day + (number % 2) * 2 * int(job.timeout.total_seconds()) // 60)
+    assert list(Alarms(synthesize(EXISTING), job).watch(world, since=STARTED, until=STARTED + 10 * DAY)) == []
+
+
+def test_s03_without_filled_holes_an_old_success_would_hide_the_silence(synthesize):
+    """What the expression is there for: an alarm on the bare metric finds a success outside its window."""
+    alarms = Alarms(synthesize(EXISTING), JOB["prize-pool"])
+    silence = alarms.template.alarm("prize-pool-silence")
+    bare = {**silence, "Metrics": [{**silence["Metrics"][0], "Expression": "succeeded"}, silence["Metrics"][1]]}
+    world = World()
+    for minute in range(0, STARTED, HOUR):
+        world.put("RunSucceeded", minute)
+    silent_for_27_hours = STARTED + 27 * HOUR
+    assert alarms.state(silence, world, silent_for_27_hours) == "ALARM"
+    assert alarms.state(bare, world, silent_for_27_hours) == "OK"
+
+
+def test_s03_an_alarm_that_is_raised_again_tells_its_topic_once(tmp_path: Path) -> None:
+    """On an emulator: alarm, topic, queue. Its states are set by hand; it evaluates neither expressions nor holes."""
+    running = emulator.start(tmp_path / "emulator", python=PYTHON, port=0)
+
+    def client(service: str) -> Any:
+        return boto3.client(service, endpoint_url=running.endpoint, region_name="us-east-1",
+                            aws_access_key_id="test", aws_secret_access_key="test")  # fmt: skip
+
+    try:
+        sns, sqs, cloudwatch = client("sns"), client("sqs"), client("cloudwatch")
+        topic = sns.create_topic(Name="alarms")["TopicArn"]
+        queue = sqs.create_queue(QueueName="operator")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        cloudwatch.put_metric_alarm(
+            AlarmName="prize-pool", Namespace="ArcadeJobs", MetricName="RunSucceeded", Statistic="Sum", Period=3600,
+            EvaluationPeriods=26, Threshold=1, ComparisonOperator="LessThanThreshold", TreatMissingData="breaching",
+            AlarmActions=[topic], OKActions=[topic],
+        )  # fmt: skip
+        for state in ("OK", "ALARM", *["ALARM"] * 10, "OK"):
+            cloudwatch.set_alarm_state(AlarmName="prize-pool", StateValue=state, StateReason="test")
+        assert received(sqs, queue, 3) == ["ALARM", "OK", "OK"]  # of 13 states that were set
+    finally:
+        emulator.stop(tmp_path / "emulator")
+
+
+def received(sqs: Any, queue: str, count: int) -> list[str]:
+    """The states of which a queue was told, sorted: when there are so many and no more, or two seconds are over."""
+    found: list[str] = []
+    deadline = time.monotonic() + 2
+    while len(found) < count and time.monotonic() < deadline:
+        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            body = json.loads(message["Body"])
+            found.append(json.loads(body["Message"])["NewStateValue"])
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return sorted(found)
