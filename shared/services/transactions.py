@@ -14,7 +14,7 @@ from shared.observability import logger
 
 FIRST_DELAY = 0.1  # seconds
 LONGEST_DELAY = 5.0  # seconds
-PATIENCE = 45.0  # seconds of delay in all: an Aurora that scaled to zero resumes in about 15, a failover takes some 30
+PATIENCE = 45.0  # seconds of pauses in all: an Aurora that scaled to zero resumes in about 15, a failover takes some 30
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Transactions:
         return self.retry(attempt, run=run)
 
     def retry(self, attempt: Callable[[], T], *, run: Run) -> T:
-        """Call until it succeeds, with back-off and full jitter, while the error is a transient one and there is time.
+        """Call until it succeeds, with back-off and jitter, while the error is a transient one and there is time.
 
         Serialization failures, deadlocks and lost connections are transient (`shared.db.errors`); nothing else is.
         """
@@ -59,8 +59,8 @@ class Transactions:
                 # S15: bounded in all, and by the invocation.
                 if not is_transient(error) or waited >= PATIENCE or run.must_stop:
                     raise
-                pause = delay * self.chance()
+                pause = delay * (1 + self.chance()) / 2  # half of it certain: patience is counted in what was waited
                 logger.warning("trying again", extra={"error": describe(error), "pause_ms": round(pause * 1000)})
                 self.sleep(pause)
-                waited += delay
+                waited += pause
                 delay = min(delay * 2, LONGEST_DELAY)

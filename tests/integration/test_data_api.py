@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from infra.local import postgres
-from infra.operator import command, data_api
+from infra.operator import command, data_api, terminal
 from infra.operator.data_api import DataApi
 from infra.operator.deployment import Deployment
 from shared.db import migrations, tables
@@ -307,7 +307,7 @@ def test_check_names_everything_that_is_missing_and_changes_nothing(cluster: Clu
 def arcade_jobs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """The command, for the stage of the cluster: exit code, standard output, standard error."""
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.setattr(command, "find_deployment", lambda *_, **__: cluster.deployment())
+    monkeypatch.setattr(terminal, "find_deployment", lambda *_, **__: cluster.deployment())
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["arcade-jobs", *arguments])
@@ -331,7 +331,7 @@ def test_the_command_names_account_and_stack_first(cluster: Cluster, arcade_jobs
 def test_the_command_says_how_to_name_a_database_of_your_own(
     cluster: Cluster, arcade_jobs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "find_deployment", lambda *_, **__: cluster.deployment(RunsTableName="runs"))
+    monkeypatch.setattr(terminal, "find_deployment", lambda *_, **__: cluster.deployment(RunsTableName="runs"))
     code, _, err = arcade_jobs("db", "upgrade")
     assert code == 1
     assert err.splitlines()[-1] == (

@@ -85,11 +85,18 @@ def test_patience_ends(transactions: Transactions, clock: FakeClock) -> None:
     assert max(clock.slept) == 5
 
 
+def test_patience_is_as_long_for_the_unlucky(transactions: Transactions, clock: FakeClock) -> None:
+    unlucky = replace(transactions, chance=lambda: 0.0)
+    with pytest.raises(sqlalchemy_exc.ProgrammingError):
+        unlucky.retry(failing(*[server_error("57P03")] * 100), run=RUN)
+    assert PATIENCE <= sum(clock.slept) < PATIENCE + 5
+
+
 def test_pauses_are_spread_at_random(transactions: Transactions, clock: FakeClock) -> None:
     chances = iter([0.5, 0.0, 1.0])
     spread = replace(transactions, chance=lambda: next(chances))
     spread.retry(failing(*[server_error("40P01")] * 3), run=RUN)
-    assert clock.slept == [0.05, 0.0, 0.4]
+    assert clock.slept == pytest.approx([0.075, 0.1, 0.4])
 
 
 def test_a_run_out_of_time_tries_nothing_again(transactions: Transactions) -> None:
