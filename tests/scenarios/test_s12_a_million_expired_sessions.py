@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from decimal import Decimal
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
@@ -193,7 +192,7 @@ def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_goes_on(
 def test_s12_what_remains_cannot_be_counted_and_what_was_done_is_told_all_the_same(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody locks the table just as time runs out: the count meets the lock timeout, the statement one if it is long."""
+    """Somebody locks the table just as time runs out, and the count runs into a timeout."""
     monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)
     with arcade.engine.begin() as connection:
         connection.execute(text(ABANDONED.format(sessions=100)))

@@ -346,7 +346,7 @@ def test_s15_no_secret_is_written_wherever_the_password_comes_from(
         app = build_app(env, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
         with pytest.raises(RunNotSucceededError) as raised:
             replace(prize_pool.handler, app=lambda: app)(scheduled_event(SLOT), FakeContext())
-        with pytest.raises(Exception) as bare:  # noqa: B017, PT011 - whatever it is, it holds no secret
+        with pytest.raises(Exception) as bare:  # noqa: PT011 - whatever it is, it holds no secret
             app.engine.connect()
         stored = json.dumps(dynamodb.scan(TableName="runs")["Items"])
         result = replace(prize_pool.handler, app=lambda: app)({}, FakeContext())
