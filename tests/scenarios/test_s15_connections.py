@@ -222,6 +222,17 @@ def backed_off(slept: list[float]) -> bool:
     return all(0 <= pause <= LONGEST_DELAY for pause in slept) and 0 < sum(slept) <= PATIENCE + LONGEST_DELAY
 
 
+def test_s15_one_container_never_opens_a_second_connection(scene: Scene) -> None:
+    """The pool has no more; and a run whose connection is cut leaves one, not one for each attempt."""
+    assert (scene.app.engine.pool.size(), scene.app.engine.pool._max_overflow) == (1, 0)
+    scene.at_statement(5, scene.stand_in.cut)
+    assert scene.run()["status"] == "succeeded"
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'arcade-jobs' AND datname = :name")
+    with scene.arcade.engine.connect() as connection:
+        assert connection.scalar(query, {"name": scene.arcade.engine.url.database}) == 1
+    assert scene.stand_in.connections == 2
+
+
 STARTING = ("57P03", "the database system is starting up")
 FULL = ("53300", "sorry, too many clients already")
 
