@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Each makes its own environment on first use.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local test soak mutants check lock clean
+.PHONY: help setup demo local test soak mutants check audit lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -66,6 +66,10 @@ soak: setup  ## the long races, which the default suite leaves out
 
 mutants: $(VENV)/.dev  ## take out each guard in turn: a test must fail; writes docs/scenarios.md
 	@$(BIN)/python -m tests.scenarios.mutants.run $(ARGS)
+
+# dev.txt holds demo.txt and functions.txt; the others are environments of their own.
+audit: $(VENV)/.dev  ## the locks against published advisories; says so when they cannot be asked
+	@$(BIN)/python -m infra.audit requirements/dev.txt requirements/emulator.txt requirements/runtime.txt
 
 lock: $(VENV)/.dev  ## compile requirements/*.in into hashed locks, without index addresses
 	@cd requirements && for part in "demo" "functions -c demo.txt" "dev -c demo.txt" "emulator" "runtime --no-deps"; do set -- $$part; name=$$1; shift; \

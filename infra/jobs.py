@@ -53,7 +53,7 @@ class Job:
         return "".join(word.capitalize() for word in self.name.split("-"))
 
 
-# A local day can last 25 hours (clocks set back); the hour on top is the time a run may take with its retries.
+# S03: a local day can last 25 hours (clocks set back); the hour on top is the time a run may take with its retries.
 A_DAY_MISSED = timedelta(hours=26)
 THREE_SLOTS_MISSED = timedelta(hours=3)
 

@@ -122,7 +122,8 @@ class Monitoring(Construct):
         """Raised when no run succeeded for `silent_after`, or none ever did, without any code of the job running.
 
         The window is made of whole hours. CloudWatch also looks at older points when it finds none in the window, so
-        hours without one are filled with zero; a metric that never was has nothing to fill, and missing data breach.
+        hours without one are filled with zero; a metric that never was has nothing to fill, and missing data breach
+        (S03).
         """
         if job.silent_after > LONGEST_WINDOW:
             raise ValueError(f"silent_after of {job.name}: {job.silent_after} is longer than an alarm can look back")

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/powertools/python/latest/core/logger/
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
+import json
 import sys
 from collections.abc import Mapping
 from io import TextIOBase
@@ -25,8 +26,18 @@ class StandardOutput(TextIOBase):
         return sys.stdout.write(text)
 
 
+def _to_line(record: object) -> str:
+    """ASCII only: what an event says cannot end a line (U+2028, U+0085) or command a terminal (U+009B)."""
+    return json.dumps(record, default=str, separators=(",", ":"))
+
+
 # A traceback is logged once, as text.
-logger = Logger(service=SERVICE, stream=cast("IO[str]", StandardOutput()), serialize_stacktrace=False)
+logger = Logger(
+    service=SERVICE,
+    stream=cast("IO[str]", StandardOutput()),
+    serialize_stacktrace=False,
+    json_serializer=_to_line,
+)
 
 
 def publish_metrics(job: str, counts: Mapping[str, int], *, run_id: str) -> None:

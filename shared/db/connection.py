@@ -12,6 +12,7 @@ CONNECT_TIMEOUT = 10  # seconds
 LOCK_TIMEOUT = 5_000  # ms a statement waits for one holder of a lock
 STATEMENT_TIMEOUT = 60_000  # ms; the lock timeout counts for each holder anew, so it alone bounds nothing
 IDLE_IN_TRANSACTION_TIMEOUT = 30_000  # ms; a frozen process loses its locks
+# S11: what the database, its roles or the machine are set to does not matter.
 SESSION = {
     "default_transaction_isolation": "read committed",  # S08: what settling is right under
     "datestyle": "ISO, MDY",  # whatever the database's is, the driver reads ISO
@@ -34,7 +35,7 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 def open_engine(
     url: str, *, password: Callable[[], str] | None = None, ca_file: Path | None = None, connections: int = 1
 ) -> Engine:
-    """An engine with one connection, kept for as long as the container lives and checked before each use.
+    """An engine with one connection (S15), kept for as long as the container lives and checked before each use.
 
     Nothing is connected yet. TLS is always verified, host name included, but over a local socket or loopback.
 

@@ -74,4 +74,5 @@ def _field(error: BaseException, key: str) -> str | None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """On one line, and what commands a terminal escaped: a message may quote what a player sent."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))

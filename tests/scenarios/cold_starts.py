@@ -2,8 +2,8 @@
 
     python cold_starts.py FOLDER PROCESSES
 
-Each process writes what it prints to `N.out` and `N.err`, and its result to `N.json`. With STAY_WARM they end when standard
-input closes: until then they keep what a warm container keeps.
+Each process writes what it prints to `N.out` and `N.err`, and its result to `N.json`. With STAY_WARM they end when
+standard input closes: until then they keep what a warm container keeps.
 """
 
 import json

@@ -122,8 +122,10 @@ def cases() -> Iterator[tuple[str, date]]:
 
 
 def slots(day: date, zone: ZoneInfo) -> list[datetime]:
-    """When the job fires: at each 00:00 of a week around a day, but one that does not exist is skipped (EventBridge
-    Scheduler), a repeated one may come twice; and by hand an instant before and an hour after."""
+    """When the job fires: at each 00:00 of a week around a day, and by hand an instant before and an hour after.
+
+    A midnight that does not exist is skipped (EventBridge Scheduler does so); one that comes twice may fire twice.
+    """
     found = []
     for number in range(-3, 5):
         that_day = day + number * ONE_DAY

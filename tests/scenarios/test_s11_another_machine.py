@@ -172,7 +172,8 @@ def test_s11_a_late_score_counts_although_the_database_prefers_serializable(
 
 def wait_until_blocked(arcade: Arcade) -> None:
     query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
     )
     with arcade.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.scalar(query):

@@ -4,17 +4,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from functions import cleanup
 from shared.app import App, build_app
 from shared.db import connection as db_connection
+from shared.db.connection import open_engine
+from shared.db.retention import FIRST_SESSION, delete_expired_sessions
 from shared.domain.run import STOP_BEFORE_LIMIT
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event
@@ -164,6 +166,36 @@ def test_s12_a_million_expired_sessions_go_in_two_attempts_while_players_notice_
     assert p99(busy.seconds) < max(10 * p99(idle.seconds), 0.15), told
 
 
+def test_s12_each_batch_is_found_by_its_index(engine: Engine) -> None:
+    """Whatever the planner knows of the table: it would rather hash it, or sort it."""
+    jobs = open_engine(engine.url.render_as_string(hide_password=False))
+    plans: list[str] = []
+
+    @event.listens_for(jobs, "before_cursor_execute", retval=True)
+    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        if "DELETE" in statement:
+            cursor.execute(f"EXPLAIN {statement}", parameters)
+            plans.append("\n".join(row[0] for row in cursor.fetchall()))
+        return statement, parameters
+
+    with engine.begin() as connection:
+        connection.execute(text(ABANDONED.format(sessions=20_000)))
+    cutoff = datetime(2026, 1, 12, 2, 30, tzinfo=UTC)
+    for _ in range(2):
+        with jobs.connect() as connection:
+            found = delete_expired_sessions(connection, before=cutoff, after=FIRST_SESSION, most=5_000)
+            assert found.sessions == 5_000
+            connection.rollback()
+        with engine.begin() as connection:
+            connection.execute(text("ANALYZE game_sessions"))
+    jobs.dispose()
+    assert len(plans) == 2
+    for plan in plans:
+        assert "Index Scan using game_sessions_active_idx" in plan, plan
+        assert "Index Scan using game_sessions_pkey" in plan, plan
+        assert "Seq Scan on game_sessions" not in plan, plan
+
+
 def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_goes_on(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +225,7 @@ def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_goes_on(
 def test_s12_what_remains_cannot_be_counted_and_what_was_done_is_told_all_the_same(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody locks the table just as time runs out: the count meets the lock timeout, the statement one if it is long."""
+    """Somebody locks the table just as time runs out, and the count runs into a timeout."""
     monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)
     with arcade.engine.begin() as connection:
         connection.execute(text(ABANDONED.format(sessions=100)))

@@ -51,7 +51,7 @@ def asked(dynamodb: "DynamoDBClient") -> Iterator[Asked]:
         "provide-client-params.dynamodb", lambda params, model, **_: asked.sent(params, model)
     )
     dynamodb.meta.events.register("after-call.dynamodb", asked.answered)
-    yield asked
+    return asked
 
 
 @pytest.fixture
@@ -159,8 +159,10 @@ def test_s14_what_has_expired_is_never_shown_though_it_is_still_there(store: Run
 def test_s14_storage_is_bounded_each_item_expires_from_its_start_on(
     store: RunStore, dynamodb: "DynamoDBClient"
 ) -> None:
-    """Whatever becomes of a run: one that is killed has its expiry already. That the table's TTL reads the attribute is
-    a property of the template (`tests/infra/test_stack.py`)."""
+    """Whatever becomes of a run: one that is killed has its expiry already.
+
+    That the table's TTL reads the attribute is a property of the template (`tests/infra/test_stack.py`).
+    """
     started = a_run(1, "leaderboard", NOW)
     store.start(begun(started))
     [item] = dynamodb.scan(TableName="runs")["Items"]

@@ -222,6 +222,17 @@ def backed_off(slept: list[float]) -> bool:
     return all(0 <= pause <= LONGEST_DELAY for pause in slept) and 0 < sum(slept) <= PATIENCE + LONGEST_DELAY
 
 
+def test_s15_one_container_never_opens_a_second_connection(scene: Scene) -> None:
+    """The pool has no more; and a run whose connection is cut leaves one, not one for each attempt."""
+    assert (scene.app.engine.pool.size(), scene.app.engine.pool._max_overflow) == (1, 0)
+    scene.at_statement(5, scene.stand_in.cut)
+    assert scene.run()["status"] == "succeeded"
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'arcade-jobs' AND datname = :name")
+    with scene.arcade.engine.connect() as connection:
+        assert connection.scalar(query, {"name": scene.arcade.engine.url.database}) == 1
+    assert scene.stand_in.connections == 2
+
+
 STARTING = ("57P03", "the database system is starting up")
 FULL = ("53300", "sorry, too many clients already")
 
@@ -346,7 +357,7 @@ def test_s15_no_secret_is_written_wherever_the_password_comes_from(
         app = build_app(env, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
         with pytest.raises(RunNotSucceededError) as raised:
             replace(prize_pool.handler, app=lambda: app)(scheduled_event(SLOT), FakeContext())
-        with pytest.raises(Exception) as bare:  # noqa: B017, PT011 - whatever it is, it holds no secret
+        with pytest.raises(Exception) as bare:  # noqa: PT011 - whatever it is, it holds no secret
             app.engine.connect()
         stored = json.dumps(dynamodb.scan(TableName="runs")["Items"])
         result = replace(prize_pool.handler, app=lambda: app)({}, FakeContext())
