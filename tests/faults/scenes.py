@@ -9,8 +9,17 @@ from sqlalchemy import Engine, text
 
 from functions import cleanup, leaderboard, prize_pool
 from shared.app import JobHandler
+from shared.services import cleanup as cleaning
+from shared.services import leaderboard as ranking
 from tests.arcade import Arcade
 
+# So few rows in a transaction that a handful of them takes several.
+SMALL_BATCHES = (
+    (ranking, "CHUNK_ROWS", 3),
+    (cleaning, "SESSION_BATCH", 2),
+    (cleaning, "ORPHAN_BATCH", 3),
+    (cleaning, "ORPHAN_WINDOW", 8),
+)
 TABLES = ("game_sessions", "leaderboard_entries", "prize_pools", "leaderboards", "leaderboard_touches")
 
 # Each settlement that commits leaves a line: none may be missing, none may come twice.
@@ -57,6 +66,11 @@ class Scene:
     run_id: str
     at: str
     fill: Callable[[Arcade], None]
+
+    @property
+    def job(self) -> str:
+        """The name of the job."""
+        return self.handler.job
 
 
 def keep(engine: Engine) -> None:
