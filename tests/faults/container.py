@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +25,7 @@ class Containers:
     answers: IO[str]
 
     def start(self, job: str, event: Mapping[str, Any], env: Mapping[str, str]) -> int:
-        """Start a run in a process of its own; return its id."""
+        """Start a run in a process of its own; return its id when it is about to begin."""
         return self._order(start={"job": job, "event": event, "env": env})
 
     def wait(self, pid: int) -> int:
@@ -59,15 +59,19 @@ def _serve() -> None:
     for line in sys.stdin:
         match json.loads(line):
             case {"start": order}:
+                begun, beginning = os.pipe()
                 pid = os.fork()
                 if pid == 0:
-                    os._exit(_run(scenes.SCENES[order["job"]].handler, order))
+                    os._exit(_run(scenes.SCENES[order["job"]].handler, order, lambda: os.write(beginning, b".")))
+                os.close(beginning)
+                os.read(begun, 1)
+                os.close(begun)
                 print(pid, flush=True)
             case {"wait": pid}:
                 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
-def _run(handler: Any, order: Mapping[str, Any]) -> int:
+def _run(handler: Any, order: Mapping[str, Any], tell: Callable[[], object]) -> int:
     from shared.db import connection  # noqa: PLC0415
     from tests.fakes import FakeContext  # noqa: PLC0415
     from tests.faults import scenes  # noqa: PLC0415
@@ -76,6 +80,8 @@ def _run(handler: Any, order: Mapping[str, Any]) -> int:
     connection.SESSION["idle_in_transaction_session_timeout"] = SERVER_PATIENCE
     for module, name, size in scenes.SMALL_BATCHES:
         setattr(module, name, size)
+    handler.app()
+    tell()
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         return 0 if handler(order["event"], FakeContext())["status"] == "succeeded" else 1
 

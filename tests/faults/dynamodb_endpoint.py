@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,24 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
+class OneAtATime:
+    """A client whose calls wait for each other: the emulation's own are not atomic, as DynamoDB's are."""
+
+    def __init__(self, client: "DynamoDBClient") -> None:
+        self.exceptions = client.exceptions
+        self._client = client
+        self._turn = threading.Lock()
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**parameters: Any) -> Any:
+            with self._turn:
+                return getattr(self._client, operation)(**parameters)
+
+        return call
+
+
 @contextlib.contextmanager
-def serve(client: "DynamoDBClient") -> Iterator[str]:
+def serve(client: OneAtATime) -> Iterator[str]:
     """Pass on what is asked over HTTP; lend the address. DynamoDB's JSON is that of the client's own parameters."""
 
     class Handler(BaseHTTPRequestHandler):

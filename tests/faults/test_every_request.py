@@ -4,6 +4,7 @@ import pytest
 
 from shared.domain.run import RunStatus
 from tests.faults.process import Blow, Fault, Killed, Moment, Process
+from tests.faults.scenes import read_footprint, read_state
 from tests.faults.stage import Stage, Undisturbed
 
 # After one request is before the next, and who is frozen amid one is frozen before the next to all others.
@@ -65,7 +66,8 @@ def _freeze(stage: Stage, victim: Process, undisturbed: Undisturbed) -> None:
         footprint = read_footprint(stage.engine)
     finally:
         frozen.wake()
-    assert frozen.error is None, frozen.error
+    if frozen.error is not None:
+        raise frozen.error
     assert frozen.result["status"] == "succeeded"
     assert read_footprint(stage.engine) == footprint, "the process that woke late has written"
     assert stage.recorded() == recorded

@@ -33,7 +33,12 @@ def containers() -> Iterator[Containers]:
 
 
 @pytest.fixture
-def start(containers: Containers, stage: Stage, dynamodb: "DynamoDBClient") -> Iterator[Callable[[], int]]:
+def dynamodb(dynamodb: "DynamoDBClient") -> dynamodb_endpoint.OneAtATime:
+    return dynamodb_endpoint.OneAtATime(dynamodb)
+
+
+@pytest.fixture
+def start(containers: Containers, stage: Stage, dynamodb: dynamodb_endpoint.OneAtATime) -> Iterator[Callable[[], int]]:
     """Starts the scene's run in a process of its own, and returns the process's id."""
     with dynamodb_endpoint.serve(dynamodb) as address:
         env = stage.env | {
@@ -51,8 +56,9 @@ def moment(containers: Containers, stage: Stage, undisturbed: Undisturbed, start
     """Moments of a run, in seconds after its start: anywhere in it, or a little later."""
     dice = random.Random(SEED)
     stage.set_up()
+    pid = start()
     started = time.monotonic()
-    assert containers.wait(start()) == 0
+    assert containers.wait(pid) == 0
     usual = time.monotonic() - started
     stage.finish(undisturbed)
     return (dice.uniform(0, 1.1 * usual) for _ in iter(int, 1))
