@@ -8,7 +8,10 @@ from sqlalchemy import Engine
 
 from tests.arcade import Arcade
 from tests.faults.scenes import SCENES, SMALL_BATCHES, Scene, keep
-from tests.faults.stage import Stage, Undisturbed
+
+pytest.register_assert_rewrite("tests.faults.stage", "tests.faults.process")  # its assertions are to tell what they saw
+
+from tests.faults.stage import Stage, Undisturbed  # noqa: E402
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

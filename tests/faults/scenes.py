@@ -1,5 +1,6 @@
 """What each job finds when a fault strikes it, put back in milliseconds before each of a thousand runs."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,14 @@ FOOTPRINT = text(
 )
 
 
+# Transactions of processes that are dead or frozen: the server ends them, the latter after its patience.
+OPEN_TRANSACTIONS = text("""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+""")
+PATIENCE = 5  # seconds: as long as a job waits for a lock
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """A job's handler, its event, and what the arcade holds when it fires.
@@ -95,6 +104,15 @@ def read_footprint(engine: Engine) -> list[Any]:
     """Which transaction wrote each row."""
     with engine.connect() as connection:
         return list(connection.execute(FOOTPRINT))
+
+
+def await_quiet(engine: Engine) -> None:
+    """Wait until the server has ended what was begun and will not be finished."""
+    until = time.monotonic() + PATIENCE
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.execute(OPEN_TRANSACTIONS).scalar_one():
+            assert time.monotonic() < until, "the server lets a process that is gone keep its transaction"
+            time.sleep(0.005)
 
 
 def _fill_pools(arcade: Arcade) -> None:

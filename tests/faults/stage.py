@@ -11,7 +11,7 @@ from shared.runs.record import RunRecord
 from shared.runs.store import RunStore
 from tests.fakes import FakeClock, FakeContext, scheduled_event
 from tests.faults.process import Fault, Process
-from tests.faults.scenes import Scene, read_state, restore
+from tests.faults.scenes import Scene, await_quiet, read_state, restore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -61,6 +61,8 @@ class Stage:
         return self.store.get(self.scene.run_id)
 
     def pass_deadline(self) -> None:
+        """The platform tries again after its deadline for the attempt; the server has lost patience long before."""
+        await_quiet(self.engine)
         self.clock.now += timedelta(milliseconds=FakeContext().remaining_ms + 1)
 
     def play_undisturbed(self) -> Undisturbed:
