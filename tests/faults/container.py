@@ -59,16 +59,26 @@ def _serve() -> None:
     for line in sys.stdin:
         match json.loads(line):
             case {"start": order}:
-                begun, beginning = os.pipe()
-                pid = os.fork()
-                if pid == 0:
-                    os._exit(_run(scenes.SCENES[order["job"]].handler, order, lambda: os.write(beginning, b".")))
-                os.close(beginning)
-                os.read(begun, 1)
-                os.close(begun)
-                print(pid, flush=True)
+                _answer(_fork(scenes.SCENES[order["job"]].handler, order))
             case {"wait": pid}:
-                print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+                _answer(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _answer(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+def _fork(handler: Any, order: Mapping[str, Any]) -> int:
+    """Start the process, and wait until it is about to begin: its moments are those of a warm container."""
+    begun, beginning = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_run(handler, order, lambda: os.write(beginning, b".")))
+    os.close(beginning)
+    os.read(begun, 1)
+    os.close(begun)
+    return pid
 
 
 def _run(handler: Any, order: Mapping[str, Any], tell: Callable[[], object]) -> int:

@@ -35,7 +35,7 @@ def serve(client: OneAtATime) -> Iterator[str]:
     """Pass on what is asked over HTTP; lend the address. DynamoDB's JSON is that of the client's own parameters."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             operation = xform_name(self.headers["X-Amz-Target"].partition(".")[2])
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:

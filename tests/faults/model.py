@@ -96,12 +96,8 @@ class Model:
 
     def clean(self, at: datetime) -> None:
         before = at - EXPIRY
-        self.sessions = {
-            n: s for n, s in self.sessions.items() if not (s.status == "active" and s.created_at < before)
-        }
-        orphans = [
-            n for n, e in self.entries.items() if e.session_id not in self.sessions and e.created_at < before
-        ]
+        self.sessions = {n: s for n, s in self.sessions.items() if not (s.status == "active" and s.created_at < before)}
+        orphans = [n for n, e in self.entries.items() if e.session_id not in self.sessions and e.created_at < before]
         self.touched |= {self.entries.pop(number).board for number in orphans}
 
     def order(self, board: Board) -> list[int]:

@@ -1,5 +1,7 @@
 """S04: whatever happens to a process, at whichever of its requests, nothing is lost and nothing is done twice."""
 
+import sys
+
 import pytest
 
 from shared.domain.run import RunStatus
@@ -39,7 +41,7 @@ def test_s04_a_fault_at_any_request_loses_nothing_and_does_nothing_twice(
         assert victim.has_been_struck
     assert [run.run_id for run in stage.store.list_runs()] == [stage.scene.run_id]
     assert stage.store.list_running() == []
-    print(f"{blow} {moment} each of {len(undisturbed.requests)} requests of {stage.scene.run_id}")
+    sys.stdout.write(f"{stage.scene.job}: {blow} {moment} each of {len(undisturbed.requests)} requests\n")
 
 
 def _kill(stage: Stage, victim: Process, undisturbed: Undisturbed) -> None:

@@ -6,7 +6,9 @@ A seed that failed is tried again with FAULTS_SEED=...; the moments depend on th
 import os
 import random
 import signal
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -73,7 +75,7 @@ def test_s04_a_process_killed_at_any_moment_loses_nothing(
     moment: Iterator[float],
     rounds: int,
 ) -> None:
-    print(f"FAULTS_SEED={SEED}")
+    sys.stdout.write(f"FAULTS_SEED={SEED}\n")
     found = []
     for _ in range(rounds):
         stage.set_up()
@@ -83,10 +85,10 @@ def test_s04_a_process_killed_at_any_moment_loses_nothing(
         assert containers.wait(pid) in {0, -signal.SIGKILL}
         _pass_deadline(stage)
         left = stage.recorded()
-        found.append(left and left.status.value)
+        found.append(left.status.value if left else "no record")
         assert left is None or left.status in {RunStatus.ABANDONED, RunStatus.SUCCEEDED}
         stage.finish(undisturbed)
-    print(f"{stage.scene.job}: found after the kill: {found}")
+    sys.stdout.write(f"{stage.scene.job}: found after the kill: {dict(Counter(found))}\n")
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -98,7 +100,7 @@ def test_s04_a_process_frozen_at_any_moment_writes_nothing_when_it_is_woken(
     moment: Iterator[float],
     rounds: int,
 ) -> None:
-    print(f"FAULTS_SEED={SEED}")
+    sys.stdout.write(f"FAULTS_SEED={SEED}\n")
     found = []
     for _ in range(rounds):
         stage.set_up()
@@ -109,7 +111,7 @@ def test_s04_a_process_frozen_at_any_moment_writes_nothing_when_it_is_woken(
             time.sleep(0.001)
         _pass_deadline(stage)
         left = stage.recorded()
-        found.append(left and left.status.value)
+        found.append(left.status.value if left else "no record")
         try:
             recorded = stage.finish(undisturbed)
             footprint = read_footprint(stage.engine)
@@ -119,7 +121,7 @@ def test_s04_a_process_frozen_at_any_moment_writes_nothing_when_it_is_woken(
         assert code == 0
         assert read_footprint(stage.engine) == footprint, "the process that woke late has written"
         assert stage.recorded() == recorded
-    print(f"{stage.scene.job}: found after the freeze: {found}")
+    sys.stdout.write(f"{stage.scene.job}: found after the freeze: {dict(Counter(found))}\n")
 
 
 def _pass_deadline(stage: Stage) -> None:
