@@ -1,0 +1,38 @@
+"""A stage for each job."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.arcade import Arcade
+from tests.faults.scenes import SCENES, SMALL_BATCHES, Scene, keep
+
+pytest.register_assert_rewrite("tests.faults.stage", "tests.faults.process")  # its assertions are to tell what they saw
+
+from tests.faults.stage import Stage, Undisturbed  # noqa: E402
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+
+@pytest.fixture(params=SCENES)
+def scene(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    for module, name, size in SMALL_BATCHES:
+        monkeypatch.setattr(module, name, size)
+    return SCENES[request.param]
+
+
+@pytest.fixture
+def stage(scene: Scene, arcade: Arcade, engine: Engine, dynamodb: "DynamoDBClient") -> Iterator[Stage]:
+    scene.fill(arcade)
+    keep(engine)
+    stage = Stage(scene, engine, dynamodb)
+    yield stage
+    stage.successor.bury()
+
+
+@pytest.fixture
+def undisturbed(stage: Stage) -> Undisturbed:
+    return stage.play_undisturbed()

@@ -1,0 +1,87 @@
+"""Where a scene is played: a database, a runs table, a clock, and the process that makes the next attempt."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine
+
+from shared.domain.run import RunStatus
+from shared.runs.record import RunRecord
+from shared.runs.store import RunStore
+from tests.fakes import FakeClock, FakeContext, scheduled_event
+from tests.faults.process import Fault, Process
+from tests.faults.scenes import Scene, await_quiet, read_state, restore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run with nothing in its way: the requests that it makes, and what has to come of it."""
+
+    requests: list[str]
+    state: dict[str, Any]
+    result: dict[str, Any]
+
+
+class Stage:
+    """A scene that can be played again and again.
+
+    Attributes:
+        successor: a process that nothing happens to; it makes the next attempt, warm.
+    """
+
+    def __init__(self, scene: Scene, engine: Engine, dynamodb: "DynamoDBClient") -> None:
+        self.scene = scene
+        self.engine = engine
+        self.dynamodb = dynamodb
+        self.clock = FakeClock()
+        self.store = RunStore(client=dynamodb, table_name="runs", clock=self.clock)
+        self.event = scheduled_event(scene.at)
+        self.env = {
+            "DATABASE_URL": engine.url.render_as_string(hide_password=False),
+            "RUNS_TABLE_NAME": "runs",
+        }
+        self.successor = self.start()
+
+    def set_up(self) -> None:
+        restore(self.engine)
+        self.dynamodb.delete_item(TableName="runs", Key={"run_id": {"S": self.scene.run_id}})
+        self.clock.now = datetime.fromisoformat(self.scene.at) + timedelta(minutes=1)
+
+    def start(self, fault: Fault | None = None) -> Process:
+        return Process(env=self.env, dynamodb=self.dynamodb, clock=self.clock, fault=fault)
+
+    def invoke(self, process: Process) -> dict[str, Any]:
+        return process.invoke(self.scene.handler, self.event)
+
+    def recorded(self) -> RunRecord | None:
+        return self.store.get(self.scene.run_id)
+
+    def pass_deadline(self) -> None:
+        """The platform tries again after its deadline for the attempt; the server has lost patience long before."""
+        await_quiet(self.engine)
+        self.clock.now += timedelta(milliseconds=FakeContext().remaining_ms + 1)
+
+    def play_undisturbed(self) -> Undisturbed:
+        self.set_up()
+        process = self.start()
+        record = self.invoke(process)
+        process.bury()
+        assert record["status"] == "succeeded"
+        return Undisturbed(requests=process.requests, state=read_state(self.engine), result=record["result"])
+
+    def finish(self, undisturbed: Undisturbed) -> RunRecord:
+        """The next attempt finds all that was left to do, and need not wait for it. Return what is recorded of it."""
+        slept = len(self.clock.slept)
+        assert self.invoke(self.successor)["status"] == "succeeded"
+        assert len(self.clock.slept) == slept, "something stood in the way of the next attempt"
+        assert read_state(self.engine) == undisturbed.state
+        recorded = self.recorded()
+        assert recorded.status is RunStatus.SUCCEEDED
+        assert recorded.result["errors"] == []
+        if self.scene.job == "prize-pool":  # its result tells of all attempts
+            assert recorded.result == undisturbed.result
+        return recorded

@@ -1,0 +1,130 @@
+"""S04 with real processes: killed, or stopped and continued after another run, at moments that nobody chose.
+
+A seed that failed is tried again with FAULTS_SEED=...; the moments depend on the machine all the same.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from shared.domain.run import RunStatus
+from tests.faults import dynamodb_endpoint
+from tests.faults.container import Containers, open_containers
+from tests.faults.scenes import read_footprint
+from tests.faults.stage import Stage, Undisturbed
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+SEED = int(os.environ.get("FAULTS_SEED", random.randrange(2**32)))
+ROUNDS = [4, pytest.param(80, marks=pytest.mark.soak)]
+
+
+@pytest.fixture(scope="module")
+def containers() -> Iterator[Containers]:
+    with open_containers() as containers:
+        yield containers
+
+
+@pytest.fixture
+def dynamodb(dynamodb: "DynamoDBClient") -> dynamodb_endpoint.OneAtATime:
+    return dynamodb_endpoint.OneAtATime(dynamodb)
+
+
+@pytest.fixture
+def start(containers: Containers, stage: Stage, dynamodb: dynamodb_endpoint.OneAtATime) -> Iterator[Callable[[], int]]:
+    """Starts the scene's run in a process of its own, and returns the process's id."""
+    with dynamodb_endpoint.serve(dynamodb) as address:
+        env = stage.env | {
+            "AWS_ENDPOINT_URL_DYNAMODB": address,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        yield lambda: containers.start(stage.scene.job, stage.event, env)
+
+
+@pytest.fixture
+def moment(containers: Containers, stage: Stage, undisturbed: Undisturbed, start: Callable[[], int]) -> Iterator[float]:
+    """Moments of a run, in seconds after its start: anywhere in it, or a little later."""
+    dice = random.Random(SEED)
+    stage.set_up()
+    pid = start()
+    started = time.monotonic()
+    assert containers.wait(pid) == 0
+    usual = time.monotonic() - started
+    stage.finish(undisturbed)
+    return (dice.uniform(0, 1.1 * usual) for _ in iter(int, 1))
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_s04_a_process_killed_at_any_moment_loses_nothing(
+    containers: Containers,
+    stage: Stage,
+    undisturbed: Undisturbed,
+    start: Callable[[], int],
+    moment: Iterator[float],
+    rounds: int,
+) -> None:
+    sys.stdout.write(f"FAULTS_SEED={SEED}\n")
+    found = []
+    for _ in range(rounds):
+        stage.set_up()
+        pid = start()
+        time.sleep(next(moment))
+        os.kill(pid, signal.SIGKILL)
+        assert containers.wait(pid) in {0, -signal.SIGKILL}
+        _pass_deadline(stage)
+        left = stage.recorded()
+        found.append(left.status.value if left else "no record")
+        assert left is None or left.status in {RunStatus.ABANDONED, RunStatus.SUCCEEDED}
+        stage.finish(undisturbed)
+    sys.stdout.write(f"{stage.scene.job}: found after the kill: {dict(Counter(found))}\n")
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_s04_a_process_frozen_at_any_moment_writes_nothing_when_it_is_woken(
+    containers: Containers,
+    stage: Stage,
+    undisturbed: Undisturbed,
+    start: Callable[[], int],
+    moment: Iterator[float],
+    rounds: int,
+) -> None:
+    sys.stdout.write(f"FAULTS_SEED={SEED}\n")
+    found = []
+    for _ in range(rounds):
+        stage.set_up()
+        pid = start()
+        time.sleep(next(moment))
+        os.kill(pid, signal.SIGSTOP)
+        while psutil.Process(pid).status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}:
+            time.sleep(0.001)
+        _pass_deadline(stage)
+        left = stage.recorded()
+        found.append(left.status.value if left else "no record")
+        try:
+            recorded = stage.finish(undisturbed)
+            footprint = read_footprint(stage.engine)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            code = containers.wait(pid)
+        assert code == 0
+        assert read_footprint(stage.engine) == footprint, "the process that woke late has written"
+        assert stage.recorded() == recorded
+    sys.stdout.write(f"{stage.scene.job}: found after the freeze: {dict(Counter(found))}\n")
+
+
+def _pass_deadline(stage: Stage) -> None:
+    """The processes live by the clock of the machine."""
+    stage.clock.now = type(stage.clock.now).fromtimestamp(time.time(), tz=stage.clock.now.tzinfo)
+    stage.pass_deadline()
