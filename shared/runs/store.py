@@ -178,7 +178,7 @@ class RunStore:
         plain = {name: _read(value) for name, value in item.items()}
         status = RunStatus(plain["status"])
         deadline_at = parse_instant(plain["deadline_at"])
-        if status is RunStatus.RUNNING and deadline_at < self.clock():
+        if status is RunStatus.RUNNING and deadline_at < self.clock():  # S04: nobody will finish it
             status = RunStatus.ABANDONED
         return RunRecord(
             run_id=plain["run_id"],
