@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cronsim import CronSim
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyawscron import AWSCron
 
@@ -114,6 +114,8 @@ RIGHTLY_REFUSED = ("both day fields are restricted", "never comes", "EventBridge
 
 @settings(max_examples=80, deadline=None)
 @given(expressions())
+@example("0 * 30 * *")
+@example("0 0 29,30 2,3 *")
 def test_a_year_of_instants_is_the_same(cron):
     converted, reason = converted_or_refused(cron)
     assert converted or any(expected in reason for expected in RIGHTLY_REFUSED)
@@ -151,7 +153,10 @@ def instants_of_eventbridge(expression, start, end):
     found = []
     schedule, at = AWSCron(expression.removeprefix("cron(").removesuffix(")")), start - ONE_MINUTE
     while len(found) < MOST_INSTANTS:
-        at = schedule.occurrence(at).next()
+        try:
+            at = schedule.occurrence(at).next()
+        except ValueError:  # the oracle stumbles over 30 February: no day of this month is left
+            break
         if at is None or at >= end:
             break
         found.append(at)
