@@ -1,1 +1,1 @@
-"""The cloud, the laptop cloud and the command."""
+"""What the operator runs: the CDK app, a deployed stage, this machine, the command."""

@@ -1,7 +1,7 @@
 """The three jobs as a table: all in which they differ, as data (DESIGN sections 1 and 5).
 
 The stack builds from it, the command finds functions and queues by it. Memory, concurrency, schedule and state can be
-set at synth (`infra/context.py`).
+set at synth (`infra/stack/context.py`).
 """
 
 from dataclasses import dataclass

@@ -10,9 +10,9 @@ import pytest
 from moto import mock_aws
 from sqlalchemy import Engine, create_engine
 
+from infra import schema as migrations
+from infra.demo.runs_table import create_runs_table
 from infra.local import postgres
-from infra.local.runs_table import create_runs_table
-from shared.db import migrations
 from shared.db.connection import open_engine
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from infra.local.plays import Play
+from infra.demo.plays import Play
 
 
 class Key(NamedTuple):

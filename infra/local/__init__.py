@@ -1,1 +1,1 @@
-"""The laptop: PostgreSQL, sample plays, the replay."""
+"""This machine: PostgreSQL, the AWS emulator, and the stack deployed to it."""

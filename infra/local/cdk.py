@@ -8,8 +8,8 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from infra import node
-from infra.operator.deployment import LOCAL_CREDENTIALS, LOCAL_REGION, local_session, stack_name
+from infra.deployed.deployment import LOCAL_CREDENTIALS, LOCAL_REGION, local_session, stack_name
+from infra.stack import node
 
 ROOT = Path(__file__).parents[2]
 TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes

@@ -12,10 +12,8 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
-from infra.local import emulator, postgres
-from infra.local.cdk import ROOT, Cdk
-from infra.local.emulator import Emulator
-from infra.operator.deployment import (
+from infra import schema as migrations
+from infra.deployed.deployment import (
     DEFAULT_STAGE,
     LOCAL_CREDENTIALS,
     LOCAL_REGION,
@@ -24,7 +22,9 @@ from infra.operator.deployment import (
     find_deployment,
     stack_name,
 )
-from shared.db import migrations
+from infra.local import emulator, postgres
+from infra.local.cdk import ROOT, Cdk
+from infra.local.emulator import Emulator
 
 FOLDER = ROOT / ".local"
 DATABASE = "arcade"

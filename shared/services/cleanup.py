@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from shared.db import retention
+from shared.db import cleanup as retention
 from shared.db.errors import describe, is_connection_lost
 from shared.domain.retention import expiry_cutoff
 from shared.domain.run import Outcome, Run

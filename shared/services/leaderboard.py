@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from shared.db import leaderboards
+from shared.db import leaderboard as leaderboards
 from shared.db.errors import describe, is_connection_lost
-from shared.db.leaderboards import Board
+from shared.db.leaderboard import Board
 from shared.domain.run import Outcome, Run
 from shared.observability import logger
 from shared.services.transactions import Transactions

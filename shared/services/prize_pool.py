@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from shared.db import pools
+from shared.db import prize_pool as pools
 from shared.db.errors import describe, is_connection_lost
-from shared.db.pools import Pool, SettledPool
+from shared.db.prize_pool import Pool, SettledPool
 from shared.domain.periods import ONE_WEEK, is_late, local_day
 from shared.domain.run import Outcome, Run
 from shared.observability import logger

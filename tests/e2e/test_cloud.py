@@ -17,14 +17,14 @@ import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import Engine, NullPool, create_engine, text
 
+from infra.deployed.dead_letters import DeadLetter, Redriven, list_dead_letters, redrive
+from infra.deployed.deployment import Deployment, DeploymentError
+from infra.deployed.schedule import Silence, State, pause, resume
+from infra.deployed.status import JobStatus, read_status
+from infra.deployed.trigger import TriggerError, manual_event, trigger
 from infra.local import cloud as laptop
 from infra.local import emulator, postgres
 from infra.local.cdk import Cdk
-from infra.operator.dead_letters import DeadLetter, Redriven, list_dead_letters, redrive
-from infra.operator.deployment import Deployment, DeploymentError
-from infra.operator.schedule import Silence, State, pause, resume
-from infra.operator.status import JobStatus, read_status
-from infra.operator.trigger import TriggerError, manual_event, trigger
 from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
 from shared.runs.record import RunRecord

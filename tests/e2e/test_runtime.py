@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from infra import bundle
+from infra.demo.runs_table import create_runs_table
+from infra.deployed.deployment import LOCAL_CREDENTIALS, LOCAL_REGION, local_session
 from infra.local import cloud, emulator
-from infra.local.runs_table import create_runs_table
-from infra.operator.deployment import LOCAL_CREDENTIALS, LOCAL_REGION, local_session
-from infra.target import LOCAL
+from infra.stack import bundle
+from infra.stack.target import LOCAL
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
 

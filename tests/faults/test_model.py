@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 
 from functions import cleanup, leaderboard, prize_pool
-from infra.local.runs_table import create_runs_table
+from infra.demo.runs_table import create_runs_table
 from shared.domain.run import RunStatus
 from shared.runs.store import RunStore
 from tests.fakes import FakeClock, scheduled_event

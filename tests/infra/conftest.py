@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import node
+from infra.stack import node
 
 os.environ["CDK_VALIDATION"] = "false"  # 0.1 s a template instead of 6; one test synthesizes with all of it
 node.serve_jsii()
@@ -14,8 +14,8 @@ node.serve_jsii()
 from aws_cdk import App  # noqa: E402 - the library starts Node when it is imported
 from aws_cdk import aws_lambda as lambda_  # noqa: E402
 
-from infra.context import read_settings  # noqa: E402
-from infra.stack import ArcadeJobsStack  # noqa: E402
+from infra.stack.context import read_settings  # noqa: E402
+from infra.stack.stack import ArcadeJobsStack  # noqa: E402
 from infra.stage import stack_name  # noqa: E402
 from tests.infra.template import CDK_CONTEXT, Template  # noqa: E402
 

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from infra.local.runs_table import create_runs_table
+from infra.demo.runs_table import create_runs_table
 from shared.app import App, JobHandler, build_app
 from tests.fakes import FakeClock, FakeContext
 

@@ -13,12 +13,12 @@ from tests.infra.template import CDK_CONTEXT, EXISTING, EXISTING_WITH_SECRET, MA
 # Synthesizes every kind of stack with all validation and the AwsSolutions rules; a finding ends the process.
 WITH_ALL_RULES = """
 import json, sys
-from infra import node
+from infra.stack import node
 node.serve_jsii()
 from aws_cdk import App, Validations, aws_lambda
 from cdk_nag import AwsSolutionsChecks
-from infra.context import read_settings
-from infra.stack import ArcadeJobsStack
+from infra.stack.context import read_settings
+from infra.stack.stack import ArcadeJobsStack
 out, stub, context, choices = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
 app = App(context=context, outdir=out, analytics_reporting=False)
 Validations.of(app).add_plugins(AwsSolutionsChecks(app))
@@ -38,7 +38,7 @@ def environment(**added):
 
 def synthesize(tmp_path, context, **added):
     return subprocess.run(
-        [sys.executable, "-m", "infra.app"],
+        [sys.executable, "-m", "infra.stack.app"],
         env=environment(CDK_OUTDIR=str(tmp_path), CDK_CONTEXT_JSON=json.dumps(CDK_CONTEXT | context), **added),
         cwd=ROOT,
         capture_output=True,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra import bundle
 from infra.jobs import JOBS
-from infra.target import AWS, LOCAL, Platform
+from infra.stack import bundle
+from infra.stack.target import AWS, LOCAL, Platform
 
 MAGIC_OF_3_13 = (3571).to_bytes(2, "little") + b"\r\n"  # PYC_MAGIC_NUMBER of CPython 3.13
 UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # PEP 552: by hash, not checked

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.context import ContextError, DatabaseAddress, ExistingDatabase, NewDatabase, Slack, read_settings
+from infra.stack.context import ContextError, DatabaseAddress, ExistingDatabase, NewDatabase, Slack, read_settings
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, LOCAL_URL, MADE, ON_LAPTOP
 
 

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyawscron import AWSCron
 
-from infra.cron import FIELDS, CronError, to_eventbridge
 from infra.jobs import JOBS
+from infra.stack.cron import FIELDS, CronError, to_eventbridge
 
 YEAR = (datetime(2027, 6, 1, tzinfo=UTC), datetime(2028, 6, 1, tzinfo=UTC))  # with a 29 February
 MOST_INSTANTS = 300  # walked from the start of each month; sparse expressions never reach it

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from infra.deployed.schedule import SILENCE_COUNTS
 from infra.jobs import JOBS
-from infra.monitoring import LONGEST_WINDOW
-from infra.operator.schedule import SILENCE_COUNTS
+from infra.stack.monitoring import LONGEST_WINDOW
 from tests.infra.running import app, dynamodb, run
 from tests.infra.template import EXISTING, JOB_NAMES
 

@@ -1,11 +1,11 @@
-"""The laptop's template is that of AWS but for the list in `infra/target.py`: the two are compared whole."""
+"""The laptop's template is that of AWS but for the list in `infra/stack/target.py`: the two are compared whole."""
 
 import copy
 import json
 
 import pytest
 
-from infra.target import AWS, LOCAL
+from infra.stack.target import AWS, LOCAL
 from tests.infra.template import EXISTING, LOCAL_URL, ON_LAPTOP
 
 DATABASE_VARIABLES = ("DATABASE_URL", "DATABASE_AUTH")

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, text
 
-from shared.db import migrations
-from shared.db.migrations import Kind, SchemaError
+from infra import schema as migrations
+from infra.schema import Kind, SchemaError
 
 ALL = "SELECT * FROM {} ORDER BY 1"
 

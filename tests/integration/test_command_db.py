@@ -3,8 +3,8 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
+from infra.cli.app import app
 from infra.local import postgres
-from infra.operator.command import app
 
 
 def test_the_schema_is_created_and_checked_by_command(server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:

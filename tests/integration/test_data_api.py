@@ -11,12 +11,14 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from infra import schema as migrations
+from infra.cli import app as command
+from infra.cli import terminal
+from infra.deployed.deployment import Deployment
 from infra.local import postgres
-from infra.operator import command, data_api, terminal
-from infra.operator.data_api import DataApi
-from infra.operator.deployment import Deployment
-from shared.db import migrations, tables
-from shared.db.migrations import remote, roles, session
+from infra.schema import data_api, remote, roles, session
+from infra.schema.data_api import DataApi
+from shared.db import tables
 from tests.data_api import FakeDataApi
 from tests.integration.conftest import PLATFORM
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import demo, postgres
-from infra.local.saved_runs import NoSavedRunsError, open_saved_runs
+from infra.demo import demo
+from infra.demo.saved_runs import NoSavedRunsError, open_saved_runs
+from infra.local import postgres
 
 ROOT = Path(__file__).parents[2]
 # Three days of the three weeks: enough for pools to be settled, boards to be ranked and sessions to be deleted.
@@ -21,7 +22,7 @@ DEMO = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from infra.local.demo import show_demo
+from infra.demo.demo import show_demo
 until = datetime(2026, 1, 7, 3, tzinfo=UTC)
 sys.exit(show_demo(folder=Path(sys.argv[1]), until=until, as_json="--json" in sys.argv))
 """

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
+from infra import schema as migrations
 from infra.local import postgres
-from shared.db import migrations, tables
-from shared.db.migrations import Kind, session
+from infra.schema import Kind, session
+from shared.db import tables
 from shared.db.schema_check import missing_columns
 
 Statement = tuple[object, ...]

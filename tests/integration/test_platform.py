@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, text
 
-from infra.local.platform import Platform, PlatformError, list_entries, list_pools
-from infra.local.plays import Play, load_plays, load_settlements
+from infra.demo.platform import Platform, PlatformError, list_entries, list_pools
+from infra.demo.plays import Play, load_plays, load_settlements
 from shared.domain.periods import PeriodType
 from tests.plays import Best, Key, expected_boards, expected_pools
 

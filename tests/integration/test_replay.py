@@ -12,13 +12,13 @@ import pytest
 from cronsim import CronSim
 from sqlalchemy import Engine, text
 
+from infra.demo.platform import Platform, list_entries, list_pools
+from infra.demo.plays import load_plays, load_settlements
+from infra.demo.replay import FIRST_SLOT, LAST_SLOT, VirtualClock, compare, list_slots, replay
+from infra.demo.saved_runs import TABLE_NAME, emulated_dynamodb
+from infra.deployed.statistics import summarize
 from infra.jobs import JOBS
 from infra.local import postgres
-from infra.local.platform import Platform, list_entries, list_pools
-from infra.local.plays import load_plays, load_settlements
-from infra.local.replay import FIRST_SLOT, LAST_SLOT, VirtualClock, compare, list_slots, replay
-from infra.local.saved_runs import TABLE_NAME, emulated_dynamodb
-from infra.operator.statistics import summarize
 from shared.app import build_app
 from shared.db.connection import open_engine
 from shared.domain.run import RunStatus

@@ -12,10 +12,10 @@ from sqlalchemy.exc import ProgrammingError
 
 from functions import cleanup, leaderboard, prize_pool
 from infra.local import postgres
+from infra.schema import roles
 from shared.app import App, JobHandler, build_app
 from shared.db import tables
 from shared.db.errors import sqlstate
-from shared.db.migrations import roles
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event
 

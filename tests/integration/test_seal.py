@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.db import pools
+from infra.schema.session import message
+from shared.db import prize_pool as pools
 from shared.db.errors import sqlstate
-from shared.db.migrations.session import message
 from shared.domain.periods import Period, PeriodType
 from tests.arcade import Arcade
 from tests.locks import await_lock, pid_of

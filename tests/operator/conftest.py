@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra.operator import dead_letters, upkeep
-from infra.operator.command import app
-from infra.operator.terminal import out
+from infra.cli import operations
+from infra.cli.app import app
+from infra.cli.terminal import out
+from infra.deployed import dead_letters
 from tests.operator.operated import Operated, operate
 
 if TYPE_CHECKING:
@@ -26,6 +27,6 @@ def operated(dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Ope
 @pytest.fixture
 def command(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """The command, on that deployment and a wide terminal."""
-    monkeypatch.setattr(upkeep, "find", lambda *_, **__: operated.deployment)
+    monkeypatch.setattr(operations, "find", lambda *_, **__: operated.deployment)
     monkeypatch.setattr(out, "width", 200)
     return lambda *arguments: CliRunner().invoke(app, arguments)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.validate import ParamValidator
 
+from infra.deployed.dead_letters import DeadLetter, Redriven, list_dead_letters, redrive
+from infra.deployed.deployment import Deployment
 from infra.jobs import JOBS
-from infra.operator.dead_letters import DeadLetter, Redriven, list_dead_letters, redrive
-from infra.operator.deployment import Deployment
 from shared.runs.store import RunStore
 from tests.fakes import scheduled_event
 

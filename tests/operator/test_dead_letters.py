@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from infra.operator.dead_letters import DeadLetter, read_letter
+from infra.deployed.dead_letters import DeadLetter, read_letter
 from tests.fakes import scheduled_event
 from tests.operator.operated import JOB, NOW, SLOT, Operated, fail, succeed
 

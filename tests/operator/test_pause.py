@@ -8,9 +8,9 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra.operator.command import app
-from infra.operator.deployment import Deployment, DeploymentError
-from infra.operator.schedule import Silence, State, pause, read_schedule, resume
+from infra.cli.app import app
+from infra.deployed.deployment import Deployment, DeploymentError
+from infra.deployed.schedule import Silence, State, pause, read_schedule, resume
 from tests.operator.operated import JOB, REGION, Operated
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from infra.cli.tables import status_table
+from infra.deployed import status as status_module
+from infra.deployed.schedule import Schedule, Silence, State, pause
+from infra.deployed.status import job_status, read_status
 from infra.jobs import JOBS
-from infra.operator import status as status_module
-from infra.operator.schedule import Schedule, Silence, State, pause
-from infra.operator.status import job_status, read_status
-from infra.operator.tables import status_table
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord
 from tests.fakes import scheduled_event

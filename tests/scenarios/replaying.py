@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from infra.local.platform import Platform
-from infra.local.plays import load_plays
-from infra.local.replay import FIRST_SLOT, HOUR, VirtualClock, list_slots, replay
-from infra.local.saved_runs import TABLE_NAME, emulated_dynamodb
+from infra.demo.platform import Platform
+from infra.demo.plays import load_plays
+from infra.demo.replay import FIRST_SLOT, HOUR, VirtualClock, list_slots, replay
+from infra.demo.saved_runs import TABLE_NAME, emulated_dynamodb
 from shared.app import build_app
 from shared.db.connection import open_engine
 

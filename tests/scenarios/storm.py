@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from infra.local.platform import Platform, PlatformError
-from infra.local.plays import Play
+from infra.demo.platform import Platform, PlatformError
+from infra.demo.plays import Play
 from shared.db.errors import sqlstate
 from tests.fakes import FakeClock
 from tests.plays import Key, keys

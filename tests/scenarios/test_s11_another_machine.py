@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import create_engine, text
 
-from infra.context import ContextError, read_settings
 from infra.local import postgres
+from infra.stack.context import ContextError, read_settings
 from shared.config import Config, ConfigError
 from shared.db.connection import open_engine
 from shared.services.prize_pool import PrizePoolSettler

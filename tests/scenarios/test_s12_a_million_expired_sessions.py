@@ -15,8 +15,8 @@ from sqlalchemy import Engine, create_engine, event, text
 from functions import cleanup
 from shared.app import App, build_app
 from shared.db import connection as db_connection
+from shared.db.cleanup import FIRST_SESSION, delete_expired_sessions
 from shared.db.connection import open_engine
-from shared.db.retention import FIRST_SESSION, delete_expired_sessions
 from shared.domain.run import STOP_BEFORE_LIMIT
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event

@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from functions import prize_pool
+from infra.demo.runs_table import create_runs_table
 from infra.local import emulator, postgres
-from infra.local.runs_table import create_runs_table
 from shared.app import App, build_app
 from shared.config import ConfigError
 from shared.runs.runner import RunNotSucceededError

@@ -5,8 +5,8 @@ from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.cron import fires_at
 from infra.jobs import JOBS
+from infra.stack.cron import fires_at
 
 START = datetime(2026, 1, 4, 23, 59, tzinfo=UTC)  # a Sunday
 EXPRESSIONS = [

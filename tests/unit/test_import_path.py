@@ -13,7 +13,7 @@ HEAVY = (
     "moto",
     "pydantic",
     "rich",
-    "shared.db.migrations",
+    "infra.schema",
     "sqlalchemy.orm",
     "typer",
 )

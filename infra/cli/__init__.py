@@ -1,0 +1,1 @@
+"""The `arcade-jobs` command (Typer and Rich). Nothing imports it."""

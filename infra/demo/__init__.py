@@ -1,0 +1,1 @@
+"""The demo: three weeks of real plays, replayed through the three jobs."""

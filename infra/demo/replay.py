@@ -1,0 +1,133 @@
+"""Three weeks of an arcade on a virtual clock: plays arrive, and every job fires at each of its slots.
+
+The jobs run as they do in Lambda: through their handlers, with the events of EventBridge.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+from functions import cleanup, leaderboard, prize_pool
+from infra.demo.platform import Platform, Pool
+from infra.demo.plays import Play, Settlement
+from infra.jobs import JOBS
+from infra.stack.cron import fires_at
+from shared.app import App
+from shared.domain.periods import has_ended
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+HANDLERS = {"prize_pool": prize_pool.handler, "leaderboard": leaderboard.handler, "cleanup": cleanup.handler}
+EVENTS = Path(__file__).parents[2] / "events"
+HOUR = timedelta(hours=1)
+FIRST_SLOT = datetime(2026, 1, 5, 1, tzinfo=UTC)  # the first hour of the plays is over
+LAST_SLOT = datetime(2026, 1, 27, 3, tzinfo=UTC)  # a day after the last pools are settled
+STARTS_AFTER = timedelta(seconds=15)  # how late a job starts: the grace of a settlement is over, nothing waits
+INVOCATION_LIMIT = timedelta(minutes=5)
+
+
+class VirtualClock:
+    """A wall clock that can be set, and goes on from there at the speed of any other."""
+
+    def __init__(self, now: datetime) -> None:
+        self.set(now)
+
+    def set(self, now: datetime) -> None:
+        """It is now `now`, an aware instant."""
+        self._now, self._set_at = now, time.monotonic()
+
+    def __call__(self) -> datetime:
+        """What time it is."""
+        return self._now + timedelta(seconds=time.monotonic() - self._set_at)
+
+    def sleep(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._now += timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """What Lambda passes beside the event."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """All the time there is: a replay is not what tests the limit."""
+        return INVOCATION_LIMIT // timedelta(milliseconds=1)
+
+
+def list_slots(until: datetime) -> list[datetime]:
+    """The hours at which something fires, from the first."""
+    return [FIRST_SLOT + number * HOUR for number in range((until - FIRST_SLOT) // HOUR + 1)]
+
+
+def replay(
+    plays: Iterable[Play], *, platform: Platform, app: App, clock: VirtualClock, slots: Sequence[datetime]
+) -> Iterator[datetime]:
+    """Replay hour by hour: what was played arrives, then the jobs fire whose slot it is.
+
+    Args:
+        plays: all of them.
+        platform: receives them.
+        app: what the handlers are to use; it reads the time from the clock.
+        clock: is set for each slot.
+        slots: an hour apart.
+
+    Yields:
+        Each slot after its runs.
+
+    Raises:
+        RunNotSucceededError: a run did not succeed.
+    """
+    started = _by_slot(plays, lambda play: play.created_at)
+    completed = _by_slot(plays, lambda play: play.completed_at)
+    events = {job.stem: json.loads((EVENTS / f"{job.stem}.json").read_text(encoding="utf-8")) for job in JOBS}
+    for slot in slots:
+        platform.receive(started=started.get(slot, []), completed=completed.get(slot, []))
+        clock.set(slot + STARTS_AFTER)
+        for stem in (job.stem for job in JOBS if fires_at(job.cron, slot)):
+            invocation = cast("LambdaContext", Invocation(aws_request_id=str(uuid4())))
+            replace(HANDLERS[stem], app=lambda: app)(_at(events[stem], slot), invocation)
+        yield slot
+
+
+def compare(pools: Iterable[Pool], settlements: Iterable[Settlement], *, at: datetime, zone: "ZoneInfo") -> list[str]:
+    """What is not as it should be, one line for each pool; nothing when all is well.
+
+    Args:
+        pools: all that there are.
+        settlements: what each must come to, if its period ended at or before `at`.
+        at: the last slot.
+        zone: of the periods.
+    """
+    found = {(pool.settlement.game_type, pool.settlement.period): pool for pool in pools}
+    differences = []
+    for expected in settlements:
+        if not has_ended(expected.period, at, zone):
+            continue
+        pool = found.get((expected.game_type, expected.period))
+        if pool is None or pool.status != "finalized" or pool.settlement != expected:
+            differences.append(f"expected {expected}, found {pool or 'no such pool'}")
+    return differences
+
+
+def _by_slot(plays: Iterable[Play], instant: Callable[[Play], datetime | None]) -> dict[datetime, list[Play]]:
+    """The plays by the hour's end that follows an instant of theirs."""
+    by_slot: dict[datetime, list[Play]] = {}
+    for play in plays:
+        if at := instant(play):
+            by_slot.setdefault(at.replace(minute=0, second=0, microsecond=0) + HOUR, []).append(play)
+    return by_slot
+
+
+def _at(event: dict[str, Any], slot: datetime) -> dict[str, Any]:
+    """The event as EventBridge would send it for a slot."""
+    return event | {"id": str(uuid4()), "time": f"{slot:%Y-%m-%dT%H:%M:%SZ}"}

@@ -1,0 +1,1 @@
+"""A deployed stage, reached through AWS APIs. Nothing here prints or reads a terminal."""

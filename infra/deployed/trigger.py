@@ -1,0 +1,128 @@
+"""Run a job by hand: `arcade-jobs trigger`, by Lambda's own invoke."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.deployed.deployment import PATIENCE, Deployment
+from shared.domain.tick import MAX_TEXT, Tick
+
+MARGIN = 30  # seconds a caller waits beyond the function's own limit
+
+
+class TriggerError(RuntimeError):
+    """The job was not run, or did not return. The message is one line."""
+
+
+def manual_event(*, actor: str, at: str | None, dry_run: bool, reason: str | None, now: datetime) -> dict[str, Any]:
+    """The event of DESIGN section 3 for a run by hand.
+
+    Args:
+        actor: who asks.
+        at: the slot to stand for, such as `2026-01-12T00:00:00Z`; None: now, for no slot.
+        dry_run: report what would happen, change nothing.
+        reason: why.
+        now: the wall clock, aware.
+
+    Raises:
+        BadEventError: what the function would refuse; nothing was sent.
+    """
+    event: dict[str, Any] = {"trigger": "manual", "actor": actor[:MAX_TEXT]}
+    if at is not None:
+        event["time"] = at
+    if reason is not None:
+        event["reason"] = reason
+    if dry_run:
+        event["dry_run"] = True
+    Tick.from_event(event, now=now, request_id="")
+    return event
+
+
+def trigger(
+    deployment: Deployment,
+    job: str,
+    event: dict[str, Any],
+    *,
+    is_asynchronous: bool = False,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Invoke a job's function once.
+
+    A synchronous call waits as long as the function may run, and is never sent again: a second one would be a second
+    run. An asynchronous one is queued by Lambda, which tries it again only if the invocation itself fails: a manual run
+    returns its result, whatever the status.
+
+    Args:
+        deployment: where.
+        job: its name.
+        event: as `manual_event` makes it.
+        is_asynchronous: do not wait for the result.
+        report: is told, before anything happens, what will be changed where.
+
+    Returns:
+        The result of DESIGN section 3; or of an asynchronous call, `job`, `status: "queued"` and `request_id`.
+
+    Raises:
+        TriggerError: Lambda refused, the answer did not come, or the job raised.
+    """
+    report(f"{deployment}: {deployment.function(job)}")
+    return invoke(deployment, job, event, limit=time_limit(deployment, job), is_asynchronous=is_asynchronous)
+
+
+def time_limit(deployment: Deployment, job: str) -> int:
+    """How long a job's function may run, in seconds.
+
+    Raises:
+        TriggerError: Lambda refused.
+    """
+    try:
+        asked = deployment.client("lambda").get_function_configuration(FunctionName=deployment.function(job))
+    except (BotoCoreError, ClientError) as error:
+        raise TriggerError(f"{job}: {' '.join(str(error).split())}") from error
+    limit: int = asked["Timeout"]
+    return limit
+
+
+def invoke(
+    deployment: Deployment, job: str, event: dict[str, Any], *, limit: int, is_asynchronous: bool = False
+) -> dict[str, Any]:
+    """Send an event to a job's function, once; as `trigger`, without a word.
+
+    Args:
+        deployment: where.
+        job: its name.
+        event: scheduled or manual.
+        limit: how long the function may run, in seconds.
+        is_asynchronous: do not wait for the result.
+
+    Raises:
+        TriggerError: Lambda refused, the answer did not come, or the job raised.
+    """
+    once = PATIENCE.merge(Config(read_timeout=limit + MARGIN, retries={"total_max_attempts": 1}))
+    try:
+        answer = deployment.client("lambda", once).invoke(
+            FunctionName=deployment.function(job),
+            InvocationType="Event" if is_asynchronous else "RequestResponse",
+            Payload=json.dumps(event).encode(),
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise TriggerError(f"{job}: {' '.join(str(error).split())}") from error
+    if is_asynchronous:
+        return {"job": job, "status": "queued", "request_id": answer["ResponseMetadata"]["RequestId"]}
+    payload = json.loads(answer["Payload"].read() or b"null")
+    if "FunctionError" in answer:
+        raise TriggerError(f"{job}: {first_line(payload)}")
+    result: dict[str, Any] = payload
+    return result
+
+
+def first_line(payload: Any) -> str:
+    """What Lambda tells of a function that raised or was killed, in one line."""
+    if not isinstance(payload, dict):
+        return str(payload)
+    kind, message = payload.get("errorType"), payload.get("errorMessage", payload)
+    return " ".join(f"{kind}: {message}".split()) if kind else " ".join(str(message).split())

@@ -1,1 +1,0 @@
-"""The arcade-jobs command."""

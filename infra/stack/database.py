@@ -1,0 +1,222 @@
+"""The database as the functions see it: an environment, a permission to connect, and a place in the network.
+
+There is no NAT and no interface endpoint (DESIGN section 5, Network): tokens are signed in the function, logs leave
+through Lambda, DynamoDB and S3 are reached through gateway endpoints, which cost nothing.
+"""
+
+from urllib.parse import quote
+
+from aws_cdk import Annotations, ArnFormat, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_rds as rds
+from constructs import Construct
+
+from infra.stack.acknowledged import acknowledge
+from infra.stack.context import DatabaseAddress, ExistingDatabase, NewDatabase
+
+HTTPS = ec2.Port.tcp(443)
+ENGINE = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_7)
+PAUSE_AFTER = Duration.minutes(5)  # the shortest that Aurora takes; the hourly job wakes it for little more than that
+LARGEST_CAPACITY = 4  # Aurora capacity units of 2 GB
+BACKUPS = Duration.days(7)
+
+# A function in a VPC makes its own network interfaces. The managed policy for this also grants logs on everything, so
+# the actions are listed here (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html); forgotten, the
+# template is valid and its deployment fails.
+INTERFACE_ACTIONS = (
+    *("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),
+    *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"),
+)
+
+
+class Database(Construct):
+    """Where the functions connect to, and how.
+
+    Attributes:
+        environment: the DATABASE_ variables.
+        vpc: the network of the functions; None for no network of their own, and so the next two.
+        subnets: where in it.
+        function_security_groups: theirs, which the database lets in.
+    """
+
+    def __init__(self, scope: Construct, id_: str) -> None:
+        super().__init__(scope, id_)
+        self.environment: dict[str, str] = {}
+        self.vpc: ec2.IVpc | None = None
+        self.subnets: ec2.SubnetSelection | None = None
+        self.function_security_groups: list[ec2.ISecurityGroup] | None = None
+
+    def grant_connect(self, role: iam.Role) -> None:
+        """Let a function's role connect. Nothing has to be granted where the URL holds all."""
+
+    def _add_function_group(self, vpc: ec2.IVpc, database_group: ec2.ISecurityGroup, port: int) -> None:
+        """A group for the functions: out to the database and to HTTPS, which has no way but the gateway endpoints."""
+        group = ec2.SecurityGroup(
+            self, "Functions", vpc=vpc, allow_all_outbound=False, description="The functions of arcade-jobs"
+        )
+        group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "AWS APIs through gateway endpoints")
+        group.add_egress_rule(database_group, ec2.Port.tcp(port), "the database")
+        database_group.add_ingress_rule(group, ec2.Port.tcp(port), "the functions of arcade-jobs")
+        self.function_security_groups = [group]
+
+
+class GivenAddress(Database):
+    """A whole URL: the emulator's functions reach the laptop's database over the loopback."""
+
+    def __init__(self, scope: Construct, id_: str, *, address: DatabaseAddress) -> None:
+        super().__init__(scope, id_)
+        self.environment = {"DATABASE_URL": address.url, "DATABASE_AUTH": "url"}
+
+
+class BroughtDatabase(Database):
+    """The operator's own database, in the network that it is in."""
+
+    def __init__(self, scope: Construct, id_: str, *, existing: ExistingDatabase) -> None:
+        super().__init__(scope, id_)
+        self._existing = existing
+        self.vpc = ec2.Vpc.from_vpc_attributes(
+            self,
+            "Vpc",
+            vpc_id=existing.vpc_id,
+            availability_zones=list(existing.availability_zones),
+            private_subnet_ids=list(existing.subnet_ids),
+        )
+        Annotations.of(self).acknowledge_warning(
+            "@aws-cdk/aws-ec2:noSubnetRouteTableId", "the route tables are used by their ids, below"
+        )
+        self.subnets = ec2.SubnetSelection(subnets=self.vpc.private_subnets)
+        database_group = ec2.SecurityGroup.from_security_group_id(self, "Database", existing.security_group_id)
+        self._add_function_group(self.vpc, database_group, existing.port)
+        self.environment = {
+            "DATABASE_URL": address_of(existing.user, existing.host, str(existing.port), existing.name),
+            "DATABASE_AUTH": existing.auth,
+        }
+        if existing.secret_arn:
+            self.environment["DATABASE_SECRET_ARN"] = existing.secret_arn
+            Annotations.of(self).add_info(
+                "databaseAuth=secret: the subnets need a way to Secrets Manager (an interface endpoint or a NAT);"
+                " this stack adds none"
+            )
+        for service in ("dynamodb", "s3") if existing.route_table_ids else ():
+            ec2.CfnVPCEndpoint(
+                self,
+                service,
+                vpc_id=existing.vpc_id,
+                service_name=f"com.amazonaws.{Stack.of(self).region}.{service}",
+                vpc_endpoint_type="Gateway",
+                route_table_ids=sorted(set(existing.route_table_ids)),
+            )
+
+    def grant_connect(self, role: iam.Role) -> None:
+        """Allow tokens for the one database user, or the reading of the one secret."""
+        _grant_interfaces(role)
+        if self._existing.resource_id:
+            _grant_tokens(role, self._existing.resource_id, self._existing.user)
+        if self._existing.secret_arn:
+            role.add_to_policy(
+                iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[self._existing.secret_arn])
+            )
+
+
+class MadeDatabase(Database):
+    """An Aurora PostgreSQL that sleeps when nobody asks it anything, in a network without a way out."""
+
+    def __init__(self, scope: Construct, id_: str, *, new: NewDatabase) -> None:
+        super().__init__(scope, id_)
+        self._user = new.user
+        isolated = ec2.SubnetType.PRIVATE_ISOLATED
+        self.vpc = vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            max_azs=2,
+            nat_gateways=0,
+            subnet_configuration=[ec2.SubnetConfiguration(name="isolated", subnet_type=isolated)],
+            gateway_endpoints={
+                "DynamoDb": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.DYNAMODB),
+                "S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3),
+            },
+            restrict_default_security_group=False,  # a custom resource would do it, and nothing uses that group
+        )
+        self.subnets = ec2.SubnetSelection(subnet_type=isolated)
+        group = ec2.SecurityGroup(
+            self, "Group", vpc=vpc, allow_all_outbound=False, description="The database of the arcade"
+        )
+        self.cluster = rds.DatabaseCluster(
+            self,
+            "Cluster",
+            engine=ENGINE,
+            writer=rds.ClusterInstance.serverless_v2("Writer"),
+            serverless_v2_min_capacity=0,
+            serverless_v2_max_capacity=LARGEST_CAPACITY,
+            serverless_v2_auto_pause_duration=PAUSE_AFTER,
+            credentials=rds.Credentials.from_generated_secret("arcade_admin"),
+            default_database_name=new.name,
+            iam_authentication=True,
+            enable_data_api=True,
+            storage_encrypted=True,
+            backup=rds.BackupProps(retention=BACKUPS),
+            copy_tags_to_snapshot=True,
+            deletion_protection=True,
+            removal_policy=RemovalPolicy.SNAPSHOT,
+            vpc=vpc,
+            vpc_subnets=self.subnets,
+            security_groups=[group],
+        )
+        port = 5432
+        self._add_function_group(vpc, group, port)
+        host = self.cluster.cluster_endpoint.hostname
+        self.environment = {
+            "DATABASE_URL": address_of(new.user, host, str(port), new.name),
+            "DATABASE_AUTH": "iam",
+        }
+        self._acknowledge()
+        self._add_outputs(new, host)
+
+    def grant_connect(self, role: iam.Role) -> None:
+        """Allow tokens for the one database user."""
+        _grant_interfaces(role)
+        _grant_tokens(role, self.cluster.cluster_resource_identifier, self._user)
+
+    def _add_outputs(self, new: NewDatabase, host: str) -> None:
+        """What `db upgrade` needs to reach the database through the Data API."""
+        stack, secret = Stack.of(self), self.cluster.secret
+        CfnOutput(stack, "DatabaseClusterArn", value=self.cluster.cluster_arn)
+        CfnOutput(stack, "DatabaseAdminSecretArn", value=secret.secret_arn if secret else "")
+        CfnOutput(stack, "DatabaseName", value=new.name)
+        CfnOutput(stack, "DatabaseUser", value=new.user)
+        CfnOutput(stack, "DatabaseHost", value=host)
+
+    def _acknowledge(self) -> None:
+        acknowledge(
+            self,
+            "AwsSolutions-VPC7",
+            "flow logs cost more each month than all the rest, for a network with one database, three functions and"
+            " no way out",
+        )
+        acknowledge(
+            self,
+            "AwsSolutions-SMG4",
+            "the admin's password is used by the Data API alone, for migrations; the jobs have none, and rotating it"
+            " needs a function in the network with a way to Secrets Manager",
+        )
+
+
+def address_of(user: str, host: str, port: str, database: str) -> str:
+    """A SQLAlchemy URL without a password: a token or a secret takes its place when the function connects."""
+    return f"postgresql+pg8000://{quote(user, safe='')}@{host}:{port}/{quote(database, safe='')}"
+
+
+def _grant_interfaces(role: iam.Role) -> None:
+    role.add_to_policy(iam.PolicyStatement(actions=list(INTERFACE_ACTIONS), resources=["*"]))
+    acknowledge(role, "AwsSolutions-IAM5[Resource::*]", "network interfaces have no name before they are made")
+
+
+def _grant_tokens(role: iam.Role, resource_id: str, user: str) -> None:
+    arn = Stack.of(role).format_arn(
+        service="rds-db",
+        resource="dbuser",
+        resource_name=f"{resource_id}/{user}",
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    role.add_to_policy(iam.PolicyStatement(actions=["rds-db:connect"], resources=[arn]))

@@ -1,0 +1,46 @@
+"""The runs table, built from its description in `shared/runs/table.py` (DESIGN section 3, Runs table)."""
+
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.stack.target import Target
+from shared.runs import table
+
+
+class RunsTable(Construct):
+    """DynamoDB on demand: one item per run, expired by time, recoverable to any second of the last 35 days."""
+
+    def __init__(self, scope: Construct, id_: str, *, target: Target) -> None:
+        super().__init__(scope, id_)
+        self.table = dynamodb.Table(
+            self,
+            "Table",
+            partition_key=_text(table.PARTITION_KEY),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            time_to_live_attribute=table.TIME_TO_LIVE,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            deletion_protection=target.is_protected,
+            removal_policy=target.removal_policy,
+        )
+        for index in table.INDEXES:
+            keys = {table.PARTITION_KEY, index.partition_key, index.sort_key}
+            self.table.add_global_secondary_index(
+                index_name=index.name,
+                partition_key=_text(index.partition_key),
+                sort_key=_text(index.sort_key),
+                projection_type=dynamodb.ProjectionType.INCLUDE,
+                non_key_attributes=[name for name in table.PROJECTED_ATTRIBUTES if name not in keys],
+            )
+
+    def grant_recording(self, role: iam.Role) -> None:
+        """Let a function open and close its runs, and read back one that succeeded. It neither lists nor deletes."""
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["dynamodb:GetItem", "dynamodb:UpdateItem"], resources=[self.table.table_arn])
+        )
+
+
+def _text(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)

@@ -1,0 +1,103 @@
+"""One job as it stands in the cloud: its function, what makes it fire, and where its failures go.
+
+What catches what (DESIGN section 5): the schedule's target queue catches what never reached the function, the
+function's failure destination what kept failing. It is one queue for both.
+"""
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.stack.acknowledged import acknowledge
+from infra.stack.context import JobChoice
+from infra.stack.database import Database
+from infra.stack.job_schedule import JobSchedule, duration
+from infra.stack.runs_table import RunsTable
+from infra.stack.target import FUNCTION_PYTHON, Target
+
+RUNTIME = lambda_.Runtime(f"python{FUNCTION_PYTHON}", lambda_.RuntimeFamily.PYTHON)
+RETRIES = 2  # of a failed invocation, after one and two minutes
+LOG_RETENTION = logs.RetentionDays.THREE_MONTHS
+DEAD_LETTER_RETENTION = Duration.days(14)  # the longest that SQS keeps a message
+
+
+class ScheduledJob(Construct):
+    """A function, its schedule, its log, its dead-letter queue, and a role that may do what the job does and no more.
+
+    Attributes:
+        choice: the job, and how it is deployed.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        choice: JobChoice,
+        timezone: str,
+        code: lambda_.Code,
+        environment: Mapping[str, str],
+        database: Database,
+        runs: RunsTable,
+        target: Target,
+    ) -> None:
+        super().__init__(scope, id_)
+        self.choice = choice
+        job = choice.job
+        self.dead_letters = sqs.Queue(self, "DeadLetters", enforce_ssl=True, retention_period=DEAD_LETTER_RETENTION)
+        acknowledge(self.dead_letters, "AwsSolutions-SQS3", "it is the dead-letter queue, of a schedule and a function")
+        log_group = logs.LogGroup(self, "Log", retention=LOG_RETENTION, removal_policy=target.removal_policy)
+        role = self._role(log_group)
+        database.grant_connect(role)
+        runs.grant_recording(role)
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description=f"arcade-jobs {job.name}",
+            runtime=RUNTIME,
+            architecture=lambda_.Architecture.ARM_64,
+            code=code,
+            handler=job.handler,
+            memory_size=job.memory,
+            timeout=duration(job.timeout),
+            environment={**environment, **database.environment, "RUNS_TABLE_NAME": runs.table.table_name},
+            role=role,
+            log_group=log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            reserved_concurrent_executions=choice.reserved_concurrency,
+            on_failure=destinations.SqsDestination(self.dead_letters),
+            retry_attempts=RETRIES,
+            max_event_age=duration(job.delivery_window),
+            vpc=database.vpc,
+            vpc_subnets=database.subnets,
+            security_groups=database.function_security_groups,
+        )
+        acknowledge(
+            self.function,
+            "AwsSolutions-L1",
+            "the asset's bytecode and wheels are made for this version; it is raised when they are",
+        )
+        self.schedule = JobSchedule(
+            self,
+            "Schedule",
+            job=job,
+            timezone=timezone,
+            is_enabled=choice.is_enabled,
+            function=self.function,
+            dead_letters=self.dead_letters,
+        )
+
+    def _role(self, log_group: logs.LogGroup) -> iam.Role:
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
+            )
+        )
+        return role
