@@ -13,6 +13,7 @@ from botocore.signers import RequestSigner
 from sqlalchemy import make_url
 
 from shared.config import Config, DatabaseAuth
+from shared.domain.errors import ArcadeJobsError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
@@ -22,7 +23,7 @@ DEFAULT_PORT = 5432
 SECRETS_CLIENT = ClientConfig(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
 
 
-class CredentialsError(Exception):
+class CredentialsError(ArcadeJobsError):
     """No password could be had. The message is one line, and holds no secret."""
 
 

@@ -13,6 +13,7 @@ from shared.db.errors import describe, is_connection_lost
 from shared.db.prize_pool import Pool, SettledPool
 from shared.domain.periods import ONE_WEEK, is_late, local_day
 from shared.domain.run import Outcome, Run
+from shared.metrics import Metric
 from shared.observability import logger
 from shared.services.transactions import Transactions
 
@@ -153,7 +154,7 @@ class PrizePoolSettler:
             items_processed=len(ours),
             items_failed=len(errors),
             is_complete=is_complete,
-            metrics={"PoolsWithoutWinner": len(ours.intersection(without_winner))},
+            metrics={Metric.POOLS_WITHOUT_WINNER: len(ours.intersection(without_winner))},
         )
 
     def _shown(self, settled: SettledPool, run: Run) -> dict[str, Any]:
