@@ -1,4 +1,4 @@
-"""Where the database password comes from on AWS (DESIGN section 3, DATABASE_AUTH)."""
+"""Where the database password comes from on AWS."""
 
 import json
 from collections.abc import Callable
