@@ -1,41 +1,83 @@
-"""An arcade in a test's hand: plays and pools, put into the database as a platform would."""
+"""The arcade's platform in a test's hands: it writes plays and pools as a platform does, row by row.
 
-from dataclasses import dataclass
+Whole plays, with pools filled and bests kept by the platform's own rules, are `infra.demo.platform`'s.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, Row, insert, select
+from sqlalchemy import Connection, Engine, Row, text
 
-from shared.db.tables import game_sessions, leaderboard_entries, prize_pools
 from shared.domain.periods import PeriodType, current_period, load_zone
+
+_ADD_POOL = text("""
+    INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games)
+    VALUES (:game, :period, :day, :amount, :games)
+    RETURNING id
+""")
+_PAY = text("""
+    INSERT INTO prize_pools AS pool (game_type, period_type, period_date, total_amount_usdc, total_games)
+    VALUES (:game, :period, :day, :amount, 1)
+    ON CONFLICT (game_type, period_type, period_date) DO UPDATE
+    SET total_amount_usdc = pool.total_amount_usdc + excluded.total_amount_usdc, total_games = pool.total_games + 1
+    RETURNING id
+""")
+_PAY_OUT = text("UPDATE prize_pools SET status = 'paid', payout_tx_hash = :payout WHERE id = :pool_id")
+_ADD_SESSION = text("""
+    INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, score, status, created_at, completed_at)
+    VALUES (:id, :game, :player, :amount, :score, :status, :created_at, :completed_at)
+""")
+_COMPLETE = text("""
+    UPDATE game_sessions SET status = 'completed', score = :score, completed_at = :at
+    WHERE id = :id AND status = 'active'
+""")
+_ADD_ENTRY = text("""
+    INSERT INTO leaderboard_entries AS entry (
+        session_id, game_type, player_address, score, period_type, period_date, created_at)
+    VALUES (:session_id, :game, :player, :score, :period, :day, :at)
+    ON CONFLICT (player_address, game_type, period_type, period_date) DO UPDATE
+    SET session_id = excluded.session_id, score = excluded.score, created_at = excluded.created_at
+    WHERE excluded.score > entry.score
+    RETURNING id
+""")
+_POOL = text("SELECT * FROM prize_pools WHERE id = :pool_id")
+_RANKS = text("""
+    SELECT player_address, rank FROM leaderboard_entries
+    WHERE game_type = :game AND period_type = :period AND (CAST(:day AS date) IS NULL OR period_date = :day)
+    ORDER BY rank, id
+""")
 
 
 @dataclass(frozen=True)
 class Arcade:
+    """The platform's writes, each in a transaction of its own, or in the open one of `within`."""
+
     engine: Engine
     zone: str = "UTC"
+    connection: Connection | None = None
+
+    def within(self, connection: Connection) -> "Arcade":
+        """The same arcade, its writes in a transaction that the test ends."""
+        return replace(self, connection=connection)
 
     def add_pool(
-        self,
-        day: str,
-        *,
-        game: str = "pong",
-        period: str = "daily",
-        amount: str = "0.7",
-        games: int = 100,
+        self, day: str, *, game: str = "pong", period: str = "daily", amount: str = "0.7", games: int = 100
     ) -> int:
-        with self.engine.begin() as connection:
-            return connection.execute(
-                insert(prize_pools).returning(prize_pools.c.id),
-                {
-                    "game_type": game,
-                    "period_type": period,
-                    "period_date": date.fromisoformat(day),
-                    "total_amount_usdc": Decimal(amount),
-                    "total_games": games,
-                },
-            ).scalar_one()
+        pool = {"game": game, "period": period, "day": date.fromisoformat(day)}
+        return int(self._execute(_ADD_POOL, pool | {"amount": Decimal(amount), "games": games}))
+
+    def pay(self, day: str, *, game: str = "pong", period: str = "daily", amount: str = "0.007") -> int:
+        """A payment into the pool of a period; returns the pool's id."""
+        pool = {"game": game, "period": period, "day": date.fromisoformat(day)}
+        return int(self._execute(_PAY, pool | {"amount": Decimal(amount)}))
+
+    def pay_out(self, pool_id: int, payout: str) -> None:
+        self._execute(_PAY_OUT, {"pool_id": pool_id, "payout": payout})
 
     def add_session(
         self,
@@ -47,23 +89,24 @@ class Arcade:
         completed_at: str | None = None,
         status: str | None = None,
         amount: str = "0.01",
+        session_id: UUID | None = None,
     ) -> UUID:
-        session_id = uuid4()
-        with self.engine.begin() as connection:
-            connection.execute(
-                insert(game_sessions),
-                {
-                    "id": session_id,
-                    "game_type": game,
-                    "player_address": player,
-                    "amount_paid_usdc": Decimal(amount),
-                    "score": score,
-                    "status": status or ("active" if completed_at is None else "completed"),
-                    "created_at": datetime.fromisoformat(created_at),
-                    "completed_at": datetime.fromisoformat(completed_at) if completed_at else None,
-                },
-            )
-        return session_id
+        session = {
+            "id": session_id or uuid4(),
+            "game": game,
+            "player": player,
+            "amount": Decimal(amount),
+            "score": score,
+            "status": status or ("active" if completed_at is None else "completed"),
+            "created_at": datetime.fromisoformat(created_at),
+            "completed_at": datetime.fromisoformat(completed_at) if completed_at else None,
+        }
+        self._execute(_ADD_SESSION, session)
+        return session["id"]
+
+    def complete(self, session_id: UUID, score: int, completed_at: str) -> None:
+        """The end of a game that was being played."""
+        self._execute(_COMPLETE, {"id": session_id, "score": score, "at": datetime.fromisoformat(completed_at)})
 
     def add_entry(
         self,
@@ -74,22 +117,24 @@ class Arcade:
         player: str = "0xa",
         game: str = "pong",
         period: str = "daily",
-    ) -> int:
-        """An entry in the board of the period in which the score was reached."""
+        day: str | None = None,
+    ) -> int | None:
+        """A score on a board; returns the entry's id, or None if the player's best stands.
+
+        Args:
+            session_id: of the game, which need not be there.
+            score: points.
+            reached_at: when, which also says on which board.
+            player: whose.
+            game: of the board.
+            period: of the board.
+            day: the board's, if it is not the one in which the score was reached.
+        """
         at = datetime.fromisoformat(reached_at)
-        with self.engine.begin() as connection:
-            return connection.execute(
-                insert(leaderboard_entries).returning(leaderboard_entries.c.id),
-                {
-                    "session_id": session_id,
-                    "game_type": game,
-                    "player_address": player,
-                    "score": score,
-                    "period_type": period,
-                    "period_date": current_period(PeriodType(period), at, load_zone(self.zone)).date,
-                    "created_at": at,
-                },
-            ).scalar_one()
+        own_day = current_period(PeriodType(period), at, load_zone(self.zone)).date
+        entry = {"session_id": session_id, "game": game, "player": player, "score": score, "period": period, "at": at}
+        entry_id: int | None = self._execute(_ADD_ENTRY, entry | {"day": date.fromisoformat(day) if day else own_day})
+        return entry_id
 
     def play(
         self, player: str, score: int, completed_at: str, *, game: str = "pong", periods: tuple[str, ...] = ("daily",)
@@ -103,19 +148,33 @@ class Arcade:
             self.add_entry(session_id, score, completed_at, player=player, game=game, period=period)
         return session_id
 
-    def pool(self, pool_id: int) -> Row:
-        with self.engine.connect() as connection:
-            return connection.execute(select(prize_pools).where(prize_pools.c.id == pool_id)).one()
+    def pool(self, pool_id: int) -> Row[Any]:
+        with self._transaction() as connection:
+            return connection.execute(_POOL, {"pool_id": pool_id}).one()
 
     def ranks(
         self, *, period: str = "daily", day: str | None = None, game: str = "pong"
     ) -> list[tuple[str, int | None]]:
         """Player and rank of a board, in the order of ranks."""
-        e = leaderboard_entries.c
-        query = (
-            select(e.player_address, e.rank).where(e.game_type == game, e.period_type == period).order_by(e.rank, e.id)
-        )
-        if day:
-            query = query.where(e.period_date == date.fromisoformat(day))
-        with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(query)]
+        board = {"game": game, "period": period, "day": date.fromisoformat(day) if day else None}
+        with self._transaction() as connection:
+            return [(row.player_address, row.rank) for row in connection.execute(_RANKS, board)]
+
+    def execute(self, *statements: str, **parameters: Any) -> None:
+        """Anything else that a platform, or a fault, may do to the database."""
+        with self._transaction() as connection:
+            for statement in statements:
+                connection.execute(text(statement), parameters)
+
+    def _execute(self, statement: Any, parameters: dict[str, Any]) -> Any:
+        with self._transaction() as connection:
+            result = connection.execute(statement, parameters)
+            return result.scalar() if result.returns_rows else None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if self.connection is not None:
+            yield self.connection
+        else:
+            with self.engine.begin() as connection:
+                yield connection

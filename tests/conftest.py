@@ -1,4 +1,7 @@
-"""What tests share: one real PostgreSQL for the session, and a fresh, migrated database for each test that asks."""
+"""What tests share: one real PostgreSQL for the session, a fresh, migrated database for each test that asks, and apps.
+
+Nothing starts before a test asks for it, and the unit tests may not ask (tests/unit/conftest.py).
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +16,20 @@ from sqlalchemy import Engine, create_engine
 from infra import schema as migrations
 from infra.demo.runs_table import create_runs_table
 from infra.local import postgres
+from shared.app import App, build_app
+from shared.db import connection as db_connection
 from shared.db.connection import open_engine
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
 from tests.fakes import FakeClock
+from tests.fakes.dynamodb import one_at_a_time
+from tests.jobs import StartApp
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ROOT = Path(__file__).parent.parent
+RUNS_TABLE = "runs"
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +67,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        create_runs_table(client, "runs")
+        create_runs_table(client, RUNS_TABLE)
         yield client
 
 
@@ -79,3 +87,31 @@ def transactions(engine: Engine, clock: FakeClock) -> Iterator[Transactions]:
     jobs_engine = open_engine(engine.url.render_as_string(hide_password=False))
     yield Transactions(engine=jobs_engine, sleep=clock.sleep, chance=lambda: 1.0)
     jobs_engine.dispose()
+
+
+@pytest.fixture
+def start_app(
+    engine: Engine, dynamodb: "DynamoDBClient", clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StartApp]:
+    """Builds apps, as a cold start does; settings of the session and of the environment can be given by name."""
+    client = one_at_a_time(dynamodb)
+    started: list[App] = []
+
+    def start(*, session: dict[str, str] | None = None, dynamodb: "DynamoDBClient" = client, **env: str) -> App:
+        for name, value in (session or {}).items():
+            monkeypatch.setitem(db_connection.SESSION, name, value)
+        url = engine.url.render_as_string(hide_password=False)
+        variables = {"DATABASE_URL": url, "RUNS_TABLE_NAME": RUNS_TABLE, **env}
+        app = build_app(variables, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
+        started.append(app)
+        return app
+
+    yield start
+    for app in started:
+        app.engine.dispose()
+
+
+@pytest.fixture
+def app(start_app: StartApp) -> App:
+    """A warm container: one app, one database connection."""
+    return start_app()

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from tests.arcade import Arcade
 from tests.faults.scenes import SCENES, SMALL_BATCHES, Scene, keep
 
-pytest.register_assert_rewrite("tests.faults.stage", "tests.faults.process")  # its assertions are to tell what they saw
+pytest.register_assert_rewrite("tests.faults.stage", "tests.faults.process")  # its assertions show what they compared
 
 from tests.faults.stage import Stage, Undisturbed  # noqa: E402
 
@@ -30,7 +30,7 @@ def stage(scene: Scene, arcade: Arcade, engine: Engine, dynamodb: "DynamoDBClien
     keep(engine)
     stage = Stage(scene, engine, dynamodb)
     yield stage
-    stage.successor.bury()
+    stage.successor.close()
 
 
 @pytest.fixture

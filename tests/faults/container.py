@@ -19,7 +19,7 @@ IDLE_LIMIT = "300"  # ms that the server waits for a frozen process in a transac
 
 @dataclass(frozen=True, kw_only=True)
 class Containers:
-    """Where processes are ordered."""
+    """Starts processes and waits for them."""
 
     orders: IO[str]
     answers: IO[str]
@@ -39,7 +39,7 @@ class Containers:
 
 @contextlib.contextmanager
 def open_containers() -> Iterator[Containers]:
-    """Import the handlers in an interpreter of their own, and lend what forks it."""
+    """Import the handlers in an interpreter of their own, which forks a process for each run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.container"],
@@ -54,12 +54,12 @@ def open_containers() -> Iterator[Containers]:
 
 
 def _serve() -> None:
-    from tests.faults import scenes  # noqa: PLC0415 - here is the program, above is what tests import
+    from tests.jobs import HANDLERS  # noqa: PLC0415 - here is the program, above is what tests import
 
     for line in sys.stdin:
         match json.loads(line):
             case {"start": order}:
-                _answer(_fork(scenes.SCENES[order["job"]].handler, order))
+                _answer(_fork(HANDLERS[order["job"]], order))
             case {"wait": pid}:
                 _answer(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
@@ -81,7 +81,7 @@ def _fork(handler: Any, order: Mapping[str, Any]) -> int:
     return pid
 
 
-def _run(handler: Any, order: Mapping[str, Any], tell: Callable[[], object]) -> int:
+def _run(handler: Any, order: Mapping[str, Any], report_start: Callable[[], object]) -> int:
     from shared.db import connection  # noqa: PLC0415
     from tests.fakes import FakeContext  # noqa: PLC0415
     from tests.faults import scenes  # noqa: PLC0415
@@ -91,7 +91,7 @@ def _run(handler: Any, order: Mapping[str, Any], tell: Callable[[], object]) -> 
     for module, name, size in scenes.SMALL_BATCHES:
         setattr(module, name, size)
     handler.app()
-    tell()
+    report_start()
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         return 0 if handler(order["event"], FakeContext())["status"] == "succeeded" else 1
 

@@ -1,6 +1,6 @@
-"""The rules of DESIGN section 2 in a page of Python: what the database must hold after plays, ticks and crashes.
+"""The rules of docs/design.md in a page of Python: what the database must hold after plays, runs and crashes.
 
-The calendar is the product's own (`shared.domain.periods`, tested against every zone); the rest is said anew.
+The calendar is the product's own (`shared.domain.periods`, tested against every zone); the rest is written anew.
 """
 
 import copy

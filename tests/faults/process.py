@@ -1,15 +1,15 @@
-"""A process of a job that is watched at each of its requests, and struck at one of them (S04).
+"""A process of a job that is watched at each of its requests, and hit by a fault at one of them (S04).
 
 A request is one trip to PostgreSQL (connecting, BEGIN, a statement, COMMIT, the pool's ping) or one call of DynamoDB.
-The watch sits on the driver's own connection and socket: what the process learns of a blow, and what the server does
-about it, is what happens in earnest.
+The watch sits on the driver's own connection and socket: what the process learns of a fault, and what the server does
+about it, is real.
 """
 
 import contextlib
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,8 +17,9 @@ import pg8000.dbapi
 from botocore.exceptions import ConnectionClosedError
 from sqlalchemy import event
 
-from shared.app import App, JobHandler, build_app
-from tests.fakes import FakeClock, FakeContext
+from shared.app import App, build_app
+from tests.fakes import FakeClock
+from tests.jobs import invoke
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -26,37 +27,37 @@ if TYPE_CHECKING:
 TIMEOUT = 60  # seconds until a process that does not come back is a failure
 
 # What the server waits, by the session's own setting, for a frozen process; a thousandth of it is waited here.
-HURRY = (
+SHORTEN_TIMEOUT = (
     "SELECT set_config(name, (setting::int / 1000)::text, false) FROM pg_settings"
     " WHERE name = 'idle_in_transaction_session_timeout'"
 )
 
 
 class Moment(StrEnum):
-    """Where in a request the blow falls."""
+    """Where in a request the fault happens."""
 
     BEFORE = "before"
     AMID = "amid"  # the request is with the server, its answer is not read
     AFTER = "after"
 
 
-class Blow(StrEnum):
+class Kind(StrEnum):
     """What happens to the process."""
 
-    KILLED = "killed"  # it ends on the spot; its sockets close without a goodbye
+    KILLED = "killed"  # it ends at once; its sockets close without a Terminate message
     CUT = "cut off"  # it lives, its connection does not
-    FROZEN = "frozen"  # it stands still until it is woken
+    FROZEN = "frozen"  # it stops until it is woken
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One blow, at one request of a process.
+    """One fault, at one request of a process.
 
     Attributes:
         request: which, from 1.
     """
 
-    blow: Blow
+    kind: Kind
     moment: Moment
     request: int
 
@@ -67,7 +68,7 @@ class Killed(BaseException):
 
 @dataclass(kw_only=True)
 class Process:
-    """An app with its one connection, as a container has it, until its fault strikes.
+    """An app with its one connection, as a container has it, until its fault happens.
 
     Attributes:
         env: of its functions.
@@ -75,7 +76,7 @@ class Process:
         clock: its wall clock.
         fault: what will happen to it; None: nothing.
         requests: what it has asked for so far.
-        has_been_struck: whether the fault has happened.
+        was_hit: whether its fault has happened.
         is_dead: whether it may do nothing any more.
     """
 
@@ -84,7 +85,7 @@ class Process:
     clock: FakeClock
     fault: Fault | None = None
     requests: list[str] = field(default_factory=list)
-    has_been_struck: bool = False
+    was_hit: bool = False
     is_dead: bool = False
     app: App = field(init=False)
     _connections: list["_Connection"] = field(default_factory=list)
@@ -96,13 +97,13 @@ class Process:
         self.app = build_app(self.env, dynamodb=client, clock=self.clock, sleep=self.clock.sleep)
         event.listen(self.app.engine, "do_connect", self._connect)
 
-    def invoke(self, handler: JobHandler, event: Any, context: FakeContext | None = None) -> dict[str, Any]:
-        """Run a job for an event; raises what the handler raises, and `Killed`."""
-        return replace(handler, app=lambda: self.app)(event, context or FakeContext())
+    def invoke(self, job: str, event: Any) -> dict[str, Any]:
+        """Run a job for an event; raises what its handler raises, and `Killed`."""
+        return invoke(self.app, job, event)
 
-    def invoke_until_frozen(self, handler: JobHandler, event: Any) -> "FrozenRun":
-        """Run a job in a thread until it is frozen; the rest of it is in the hands of the caller."""
-        run = FrozenRun(self, handler, event)
+    def invoke_until_frozen(self, job: str, event: Any) -> "FrozenRun":
+        """Run a job in a thread until it is frozen; the caller wakes it."""
+        run = FrozenRun(self, job, event)
         run.thread.start()
         while not self._frozen.wait(0.01):
             assert run.thread.is_alive(), f"the run ended before its fault: {run.error or run.result}"
@@ -112,8 +113,8 @@ class Process:
         """Let a frozen process go on."""
         self._woken.set()
 
-    def bury(self) -> None:
-        """Close what is left of it."""
+    def close(self) -> None:
+        """Close its connections; it does nothing any more."""
         self.is_dead = True
         with contextlib.suppress(Killed):
             self.app.engine.dispose()
@@ -125,31 +126,31 @@ class Process:
         if self.is_dead:
             raise Killed
         self.requests.append(request)
-        if self._is_due() and self.fault and self.fault.blow is Blow.FROZEN and connection:
-            connection.hurry()
+        if self._is_due() and self.fault and self.fault.kind is Kind.FROZEN and connection:
+            connection.shorten_timeout()
         self.pass_moment(Moment.BEFORE, lose=lose)
 
     def pass_moment(self, moment: Moment, *, lose: Callable[[], None]) -> None:
-        """Go on, unless the fault strikes here."""
+        """Go on, unless the fault happens here."""
         if self.is_dead:
             raise Killed
         if self.fault is None or not self._is_due() or moment is not self.fault.moment:
             return
-        self.has_been_struck = True
-        match self.fault.blow:
-            case Blow.KILLED:
+        self.was_hit = True
+        match self.fault.kind:
+            case Kind.KILLED:
                 self.is_dead = True
                 for connection in self._connections:
                     connection.hang_up()
                 raise Killed
-            case Blow.CUT:
+            case Kind.CUT:
                 lose()
-            case Blow.FROZEN:
+            case Kind.FROZEN:
                 self._frozen.set()
-                assert self._woken.wait(TIMEOUT), "nobody woke the process"
+                assert self._woken.wait(TIMEOUT), "the process was not woken in time"
 
     def _is_due(self) -> bool:
-        return self.fault is not None and not self.has_been_struck and len(self.requests) == self.fault.request
+        return self.fault is not None and not self.was_hit and len(self.requests) == self.fault.request
 
     def _connect(self, _dialect: Any, _record: Any, arguments: Any, parameters: Any) -> "_Connection":
         self.begin("connect", lose=_refuse)
@@ -162,23 +163,23 @@ class Process:
 
 
 class FrozenRun:
-    """A run that stands still in a thread of its own.
+    """A run that is stopped, in a thread of its own.
 
     Attributes:
         result: what it returned in the end.
         error: what it raised in the end.
     """
 
-    def __init__(self, process: Process, handler: JobHandler, event: Any) -> None:
+    def __init__(self, process: Process, job: str, event: Any) -> None:
         self.process = process
         self.result: dict[str, Any] | None = None
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, args=(handler, event), daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(job, event), daemon=True)
 
-    def _run(self, handler: JobHandler, event: Any) -> None:
+    def _run(self, job: str, event: Any) -> None:
         try:
-            self.result = self.process.invoke(handler, event)
-        except BaseException as error:  # noqa: BLE001 - handed to the test
+            self.result = self.process.invoke(job, event)
+        except BaseException as error:  # noqa: BLE001 - the test raises it
             self.error = error
 
     def wake(self) -> None:
@@ -223,9 +224,9 @@ class _Connection(pg8000.dbapi.Connection):
             self.process.pass_moment(Moment.AMID, lose=self.hang_up)
         super().handle_messages(context)
 
-    def hurry(self) -> None:
-        """Have the server lose patience soon."""
-        super().execute_simple(HURRY)
+    def shorten_timeout(self) -> None:
+        """Make the server time out soon."""
+        super().execute_simple(SHORTEN_TIMEOUT)
         self._is_asking = False
 
     def hang_up(self) -> None:
@@ -234,7 +235,7 @@ class _Connection(pg8000.dbapi.Connection):
             self._usock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """The dead say no goodbye."""
+        """A dead process sends no Terminate message."""
         if self.process is not None and self.process.is_dead:
             self.hang_up()
         with contextlib.suppress(pg8000.dbapi.InterfaceError, OSError):
@@ -242,7 +243,7 @@ class _Connection(pg8000.dbapi.Connection):
 
 
 class _Client:
-    """A DynamoDB client, watched. It gives up as after its last attempt."""
+    """A DynamoDB client, watched. Its calls fail as after the last retry."""
 
     def __init__(self, client: "DynamoDBClient", process: Process) -> None:
         self.exceptions = client.exceptions

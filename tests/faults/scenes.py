@@ -1,4 +1,4 @@
-"""What each job finds when a fault strikes it, put back in milliseconds before each of a thousand runs."""
+"""What each job finds when a fault hits it, restored in milliseconds before each of a thousand runs."""
 
 import time
 from collections.abc import Callable
@@ -8,8 +8,6 @@ from uuid import uuid4
 
 from sqlalchemy import Engine, text
 
-from functions import cleanup, leaderboard, prize_pool
-from shared.app import JobHandler
 from shared.services import cleanup as cleaning
 from shared.services import leaderboard as ranking
 from tests.arcade import Arcade
@@ -32,7 +30,7 @@ CREATE FUNCTION kept.note_settlement() RETURNS trigger LANGUAGE plpgsql AS
 CREATE TRIGGER note_settlement AFTER UPDATE ON prize_pools FOR EACH ROW
     WHEN (OLD.status = 'active' AND NEW.status <> 'active') EXECUTE FUNCTION kept.note_settlement();
 """ + "".join(f"CREATE TABLE kept.{table} AS TABLE public.{table};" for table in TABLES)
-# As nobody may who runs a job: past the triggers.
+# With rights that no job has: it bypasses the triggers.
 RESTORE = "SET LOCAL session_replication_role = replica; DELETE FROM kept.settlements;" + "".join(
     f"DELETE FROM public.{table}; INSERT INTO public.{table} TABLE kept.{table};" for table in TABLES
 )
@@ -53,7 +51,7 @@ FOOTPRINT = text(
 )
 
 
-# Transactions of processes that are dead or frozen: the server ends them, the latter after its patience.
+# Transactions of processes that are dead or frozen: the server ends them, the latter after their timeout.
 OPEN_TRANSACTIONS = text("""
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
@@ -63,7 +61,7 @@ TIMEOUT = 5  # seconds: as long as a job waits for a lock
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A job's handler, its event, and what the arcade holds when it fires.
+    """A job, its event, and what the arcade holds when it fires.
 
     Attributes:
         run_id: of the run that the event asks for.
@@ -71,15 +69,10 @@ class Scene:
         fill: puts the plays there.
     """
 
-    handler: JobHandler
+    job: str
     run_id: str
     at: str
     fill: Callable[[Arcade], None]
-
-    @property
-    def job(self) -> str:
-        """The name of the job."""
-        return self.handler.job
 
 
 def keep(engine: Engine) -> None:
@@ -89,13 +82,13 @@ def keep(engine: Engine) -> None:
 
 
 def restore(engine: Engine) -> None:
-    """Put back what was kept."""
+    """Restore what was kept."""
     with engine.begin() as connection:
         connection.exec_driver_sql(RESTORE)
 
 
 def read_state(engine: Engine) -> dict[str, Any]:
-    """What the database holds, in the words of the jobs."""
+    """What the database holds, as JSON; see `STATE`."""
     with engine.connect() as connection:
         return connection.execute(STATE).scalar_one()
 
@@ -111,7 +104,7 @@ def await_quiet(engine: Engine) -> None:
     until = time.monotonic() + TIMEOUT
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while connection.execute(OPEN_TRANSACTIONS).scalar_one():
-            assert time.monotonic() < until, "the server lets a process that is gone keep its transaction"
+            assert time.monotonic() < until, "a dead process still has a transaction open"
             time.sleep(0.005)
 
 
@@ -134,9 +127,10 @@ def _fill_boards(arcade: Arcade) -> None:
     for number in range(7):
         periods = ("daily", "alltime") if number < 4 else ("alltime",)
         arcade.play(f"0x{number}", 10 + number % 3, f"2026-01-11T10:0{number}:00Z", periods=periods)
-    with arcade.engine.begin() as connection:
-        connection.execute(text("UPDATE leaderboard_entries SET rank = 8 - id % 7 WHERE period_type = 'alltime'"))
-        connection.execute(text("INSERT INTO leaderboards VALUES ('pong', 'weekly', '2026-01-05', 3, false, now())"))
+    arcade.execute(
+        "UPDATE leaderboard_entries SET rank = 8 - id % 7 WHERE period_type = 'alltime'",
+        "INSERT INTO leaderboards VALUES ('pong', 'weekly', '2026-01-05', 3, false, now())",
+    )
 
 
 def _fill_leftovers(arcade: Arcade) -> None:
@@ -153,19 +147,19 @@ def _fill_leftovers(arcade: Arcade) -> None:
 
 SCENES = {
     "prize-pool": Scene(
-        handler=prize_pool.handler,
+        job="prize-pool",
         run_id="prize-pool:2026-01-12T00:00Z",
         at="2026-01-12T00:00:00Z",
         fill=_fill_pools,
     ),
     "leaderboard": Scene(
-        handler=leaderboard.handler,
+        job="leaderboard",
         run_id="leaderboard:2026-01-12T01:00Z",
         at="2026-01-12T01:00:00Z",
         fill=_fill_boards,
     ),
     "cleanup": Scene(
-        handler=cleanup.handler,
+        job="cleanup",
         run_id="cleanup:2026-01-12T03:00Z",
         at="2026-01-12T03:00:00Z",
         fill=_fill_leftovers,

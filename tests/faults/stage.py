@@ -1,4 +1,4 @@
-"""Where a scene is played: a database, a runs table, a clock, and the process that makes the next attempt."""
+"""Where a scene runs: a database, a runs table, a clock, and the process that makes the next attempt."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run with nothing in its way: the requests that it makes, and what has to come of it."""
+    """A run without a fault: the requests that it makes, and the state and result that every other run must reach."""
 
     requests: list[str]
     state: dict[str, Any]
@@ -55,13 +55,13 @@ class Stage:
         return Process(env=self.env, dynamodb=self.dynamodb, clock=self.clock, fault=fault)
 
     def invoke(self, process: Process) -> dict[str, Any]:
-        return process.invoke(self.scene.handler, self.event)
+        return process.invoke(self.scene.job, self.event)
 
     def recorded(self) -> RunRecord | None:
         return self.store.get(self.scene.run_id)
 
     def pass_deadline(self) -> None:
-        """The platform tries again after its deadline for the attempt; the server has lost patience long before."""
+        """Lambda retries after the deadline of the attempt; the server's own timeouts are over by then."""
         await_quiet(self.engine)
         self.clock.now += timedelta(milliseconds=FakeContext().remaining_ms + 1)
 
@@ -69,19 +69,21 @@ class Stage:
         self.set_up()
         process = self.start()
         record = self.invoke(process)
-        process.bury()
+        process.close()
         assert record["status"] == "succeeded"
         return Undisturbed(requests=process.requests, state=read_state(self.engine), result=record["result"])
 
     def finish(self, undisturbed: Undisturbed) -> RunRecord:
-        """The next attempt finds all that was left to do, and need not wait for it. Return what is recorded of it."""
+        """The next attempt does all that was left to do, without waiting; returns its record."""
         slept = len(self.clock.slept)
         assert self.invoke(self.successor)["status"] == "succeeded"
         assert len(self.clock.slept) == slept, "something stood in the way of the next attempt"
         assert read_state(self.engine) == undisturbed.state
         recorded = self.recorded()
+        assert recorded is not None
         assert recorded.status is RunStatus.SUCCEEDED
+        assert recorded.result is not None
         assert recorded.result["errors"] == []
-        if self.scene.job == "prize-pool":  # its result tells of all attempts
+        if self.scene.job == "prize-pool":  # its result lists what all attempts settled
             assert recorded.result == undisturbed.result
         return recorded

@@ -1,47 +1,47 @@
-"""S04: whatever happens to a process, at whichever of its requests, nothing is lost and nothing is done twice."""
+"""S04: a process killed, cut off or frozen at any request loses nothing and does nothing twice."""
 
 import sys
 
 import pytest
 
 from shared.domain.run import RunStatus
-from tests.faults.process import Blow, Fault, Killed, Moment, Process
+from tests.faults.process import Fault, Killed, Kind, Moment, Process
 from tests.faults.scenes import read_footprint, read_state
 from tests.faults.stage import Stage, Undisturbed
 
-# After one request is before the next, and who is frozen amid one is frozen before the next to all others.
-EVERY_BLOW = [
-    (Blow.KILLED, Moment.BEFORE),
-    (Blow.KILLED, Moment.AMID),
-    (Blow.CUT, Moment.BEFORE),
-    (Blow.CUT, Moment.AMID),
-    (Blow.FROZEN, Moment.BEFORE),
-    pytest.param(Blow.KILLED, Moment.AFTER, marks=pytest.mark.soak),
-    pytest.param(Blow.CUT, Moment.AFTER, marks=pytest.mark.soak),
-    pytest.param(Blow.FROZEN, Moment.AMID, marks=pytest.mark.soak),
-    pytest.param(Blow.FROZEN, Moment.AFTER, marks=pytest.mark.soak),
+# After one request is before the next, and frozen amid one is frozen before the next, as others see it.
+EVERY_FAULT = [
+    (Kind.KILLED, Moment.BEFORE),
+    (Kind.KILLED, Moment.AMID),
+    (Kind.CUT, Moment.BEFORE),
+    (Kind.CUT, Moment.AMID),
+    (Kind.FROZEN, Moment.BEFORE),
+    pytest.param(Kind.KILLED, Moment.AFTER, marks=pytest.mark.soak),
+    pytest.param(Kind.CUT, Moment.AFTER, marks=pytest.mark.soak),
+    pytest.param(Kind.FROZEN, Moment.AMID, marks=pytest.mark.soak),
+    pytest.param(Kind.FROZEN, Moment.AFTER, marks=pytest.mark.soak),
 ]
 
 
-@pytest.mark.parametrize(("blow", "moment"), EVERY_BLOW)
+@pytest.mark.parametrize(("kind", "moment"), EVERY_FAULT)
 def test_s04_a_fault_at_any_request_loses_nothing_and_does_nothing_twice(
-    stage: Stage, undisturbed: Undisturbed, blow: Blow, moment: Moment
+    stage: Stage, undisturbed: Undisturbed, kind: Kind, moment: Moment
 ) -> None:
-    strike = {Blow.KILLED: _kill, Blow.CUT: _cut, Blow.FROZEN: _freeze}[blow]
+    hit = {Kind.KILLED: _kill, Kind.CUT: _cut, Kind.FROZEN: _freeze}[kind]
     for number, request in enumerate(undisturbed.requests, start=1):
         stage.set_up()
-        victim = stage.start(Fault(blow=blow, moment=moment, request=number))
+        victim = stage.start(Fault(kind=kind, moment=moment, request=number))
         try:
-            strike(stage, victim, undisturbed)
+            hit(stage, victim, undisturbed)
         except BaseException as error:
-            error.add_note(f"{blow} {moment} request {number} of {len(undisturbed.requests)}: {request}")
+            error.add_note(f"{kind} {moment} request {number} of {len(undisturbed.requests)}: {request}")
             raise
         finally:
-            victim.bury()
-        assert victim.has_been_struck
+            victim.close()
+        assert victim.was_hit
     assert [run.run_id for run in stage.store.list_runs()] == [stage.scene.run_id]
     assert stage.store.list_running() == []
-    sys.stdout.write(f"{stage.scene.job}: {blow} {moment} each of {len(undisturbed.requests)} requests\n")
+    sys.stdout.write(f"{stage.scene.job}: {kind} {moment} each of {len(undisturbed.requests)} requests\n")
 
 
 def _kill(stage: Stage, victim: Process, undisturbed: Undisturbed) -> None:
@@ -54,14 +54,14 @@ def _kill(stage: Stage, victim: Process, undisturbed: Undisturbed) -> None:
 
 
 def _cut(stage: Stage, victim: Process, undisturbed: Undisturbed) -> None:
-    assert stage.invoke(victim)["status"] == "succeeded"  # it finds its way by itself
+    assert stage.invoke(victim)["status"] == "succeeded"  # it recovers by itself
     assert read_state(stage.engine) == undisturbed.state
     stage.pass_deadline()
     stage.finish(undisturbed)
 
 
 def _freeze(stage: Stage, victim: Process, undisturbed: Undisturbed) -> None:
-    frozen = victim.invoke_until_frozen(stage.scene.handler, stage.event)
+    frozen = victim.invoke_until_frozen(stage.scene.job, stage.event)
     stage.pass_deadline()
     try:
         recorded = stage.finish(undisturbed)
@@ -70,6 +70,7 @@ def _freeze(stage: Stage, victim: Process, undisturbed: Undisturbed) -> None:
         frozen.wake()
     if frozen.error is not None:
         raise frozen.error
+    assert frozen.result is not None
     assert frozen.result["status"] == "succeeded"
     assert read_footprint(stage.engine) == footprint, "the process that woke late has written"
     assert stage.recorded() == recorded

@@ -1,5 +1,7 @@
-"""Whatever is played, ticked, killed, forged and paid, in whatever order: the database holds what the rules say."""
+"""Random steps (plays, payments, forgeries, runs, crashes): the database always holds what the rules say."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,22 +22,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
-from functions import cleanup, leaderboard, prize_pool
 from infra.demo.runs_table import create_runs_table
+from shared.db.errors import sqlstate
 from shared.domain.run import RunStatus
 from shared.runs.store import RunStore
+from tests.arcade import Arcade
 from tests.fakes import FakeClock, scheduled_event
-from tests.faults.model import Entry, Model, Pool, Session, between
-from tests.faults.platform import Platform, Refused
-from tests.faults.process import Blow, Fault, Killed, Moment, Process
+from tests.faults.model import Board, Entry, Model, Pool, Session, between
+from tests.faults.process import Fault, Killed, Kind, Moment, Process
 from tests.faults.scenes import SMALL_BATCHES, await_quiet
+from tests.faults.tables import Tables
+from tests.jobs import HANDLERS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 PERIODS = ("daily", "weekly", "alltime")
-HANDLERS = {handler.job: handler for handler in (prize_pool.handler, leaderboard.handler, cleanup.handler)}
 # In Havana and in Cairo a midnight is missing within a few days, in Havana another one comes twice.
 BEGINNINGS = [
     ("UTC", "2026-01-10T20:00:00Z"),
@@ -50,18 +54,18 @@ games = st.sampled_from(["pong", "snake"])
 scores = st.integers(0, 3)  # so few that they are often equal
 ago = st.sampled_from([timedelta(), timedelta(minutes=5), timedelta(hours=13), timedelta(days=3)])
 pick = st.integers(0, 10**6)
-jobs = st.sampled_from(["prize-pool", "leaderboard", "cleanup"])
+jobs = st.sampled_from(list(HANDLERS))
 later = st.sampled_from([0, 5, 24, 170])  # hours
 faults = st.builds(
     Fault,
-    blow=st.sampled_from([Blow.KILLED, Blow.CUT]),
+    kind=st.sampled_from([Kind.KILLED, Kind.CUT]),
     moment=st.sampled_from(Moment),
     request=st.integers(1, 40),
 )
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """A run that was asked for."""
 
     job: str
@@ -73,6 +77,14 @@ class Asked:
         return f"{self.job}:{self.at:%Y-%m-%dT%H:%MZ}"
 
 
+@contextmanager
+def refused() -> Iterator[None]:
+    """The period is settled: the database refuses the write."""
+    with pytest.raises(DBAPIError) as error:
+        yield
+    assert sqlstate(error.value) == "AJ001"
+
+
 class ArcadeMachine(RuleBasedStateMachine):
     """Hypothesis chooses the steps; each happens in the arcade and in the model, which are then compared."""
 
@@ -82,13 +94,14 @@ class ArcadeMachine(RuleBasedStateMachine):
         super().__init__()
         self.engine = engine
         self.dynamodb = dynamodb
-        self.platform = Platform(engine)
-        self.platform.empty()
+        self.arcade = Arcade(engine)
+        self.tables = Tables(engine)
+        self.tables.empty()
         self.runs_table = f"runs-{next(self.numbers)}"
         create_runs_table(dynamodb, self.runs_table)
         self.clock = FakeClock()
         self.store = RunStore(client=dynamodb, table_name=self.runs_table, clock=self.clock)
-        self.asked: dict[str, Asked] = {}
+        self.requested: dict[str, Requested] = {}
         self.unrecorded: set[str] = set()  # runs that have succeeded and worked again, unknown to their record
         self.session_numbers = count(1)
         self.process: Process | None = None
@@ -111,7 +124,9 @@ class ArcadeMachine(RuleBasedStateMachine):
         self.clock.now += timedelta(minutes=minutes)
         session_id = UUID(int=next(self.session_numbers))
         session = Session(game, player, price, self.clock.now)
-        self.platform.begin(session_id, session)
+        self.arcade.add_session(
+            session.created_at.isoformat(), player=player, game=game, amount=str(price), session_id=session_id
+        )
         self.model.sessions[session_id] = session
         self._pay_in(game, price, self.clock.now)
 
@@ -153,7 +168,7 @@ class ArcadeMachine(RuleBasedStateMachine):
     @rule(which=pick)
     def pay_out(self, which: int) -> None:
         pool_id = _choose(self._payable(), which)
-        self.platform.pay_out(pool_id, f"0x{pool_id}")
+        self.arcade.pay_out(pool_id, f"0x{pool_id}")
         self.model.pools[pool_id] = self.model.pools[pool_id]._replace(status="paid", payout=f"0x{pool_id}")
 
     # The jobs
@@ -163,19 +178,19 @@ class ArcadeMachine(RuleBasedStateMachine):
         self._invoke(self._next_slot(job, hours), None)
 
     @rule(job=jobs, hours=later, fault=faults)
-    def tick_and_strike(self, job: str, hours: int, fault: Fault) -> None:
+    def tick_with_a_fault(self, job: str, hours: int, fault: Fault) -> None:
         self._invoke(self._next_slot(job, hours), fault)
 
-    @precondition(lambda self: self.asked)
+    @precondition(lambda self: self.requested)
     @rule(which=pick)
     def deliver_again(self, which: int) -> None:
-        self._invoke(_choose(list(self.asked.values()), which), None)
+        self._invoke(_choose(list(self.requested.values()), which), None)
 
-    def _next_slot(self, job: str, hours: int) -> Asked:
+    def _next_slot(self, job: str, hours: int) -> Requested:
         self.clock.now += timedelta(hours=hours, minutes=1)
-        return Asked(job, self.clock.now.replace(second=0, microsecond=0), has_succeeded=False)
+        return Requested(job, self.clock.now.replace(second=0, microsecond=0), has_succeeded=False)
 
-    def _invoke(self, run: Asked, fault: Fault | None) -> None:
+    def _invoke(self, run: Requested, fault: Fault | None) -> None:
         before, after = self.model, self.model.copy()
         match run.job:
             case "prize-pool":
@@ -188,7 +203,7 @@ class ArcadeMachine(RuleBasedStateMachine):
             self.teardown_process()
             self.process = Process(env=self.env, dynamodb=self.dynamodb, clock=self.clock, fault=fault)
         try:
-            record = self.process.invoke(HANDLERS[run.job], scheduled_event(f"{run.at:%Y-%m-%dT%H:%M:%SZ}"))
+            record = self.process.invoke(run.job, scheduled_event(f"{run.at:%Y-%m-%dT%H:%M:%SZ}"))
         except Killed:
             self.teardown_process()
             await_quiet(self.engine)
@@ -196,7 +211,7 @@ class ArcadeMachine(RuleBasedStateMachine):
             self._adopt(before, after)
             left = self.store.get(run.id)
             assert left is None or left.status in {RunStatus.ABANDONED, RunStatus.SUCCEEDED}
-            self.asked[run.id] = replace(run, has_succeeded=left is not None and left.status is RunStatus.SUCCEEDED)
+            self.requested[run.id] = replace(run, has_succeeded=left is not None and left.status is RunStatus.SUCCEEDED)
             if run.has_succeeded:
                 self.unrecorded.add(run.id)
             return
@@ -206,6 +221,7 @@ class ArcadeMachine(RuleBasedStateMachine):
         stored = self.store.get(run.id)
         if record["duplicate"]:
             assert run.has_succeeded
+            assert stored is not None
             assert record["result"] == stored.result
             return
         self.model = after
@@ -215,27 +231,27 @@ class ArcadeMachine(RuleBasedStateMachine):
             return
         # Cut off at its end, it is delivered again, and finds nothing to do.
         has_succeeded = stored is not None and stored.status is RunStatus.SUCCEEDED
-        self.asked[run.id] = replace(run, has_succeeded=has_succeeded)
+        self.requested[run.id] = replace(run, has_succeeded=has_succeeded)
         if has_succeeded and run.id not in self.unrecorded:
             self._compare_result(run, stored.result)
 
-    def _compare_result(self, run: Asked, result: dict[str, Any]) -> None:
+    def _compare_result(self, run: Requested, result: dict[str, Any]) -> None:
         """Runs and database agree on who won what."""
         if run.job == "prize-pool":
-            told = {
+            reported = {
                 pool["pool_id"]: (pool["winner_address"], pool["winner_score"], Decimal(pool["total_amount_usdc"]))
                 for pool in result["finalized_pools"]
             }
-            assert told == {
+            assert reported == {
                 pool_id: (pool.winner, pool.winner_score, pool.amount)
-                for pool_id, pool in self.platform.pools().items()
+                for pool_id, pool in self.tables.pools().items()
                 if pool.settled_by == run.id
             }
 
     def _adopt(self, before: Model, after: Model) -> None:
-        """Who was killed has done each thing or not; nothing halfway and nothing else."""
-        sessions, entries, pools = self.platform.sessions(), self.platform.entries(), self.platform.pools()
-        touched = self.platform.touched()
+        """A killed run has done each thing or not; nothing halfway and nothing else."""
+        sessions, entries, pools = self.tables.sessions(), self.tables.entries(), self.tables.pools()
+        touched = self.tables.touched()
         assert between(before.sessions, after.sessions, sessions)
         assert between(before.entries, after.entries, entries)
         assert between(before.pools, after.pools, pools)
@@ -246,19 +262,19 @@ class ArcadeMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_database_holds_what_the_rules_say(self) -> None:
-        assert self.platform.sessions() == self.model.sessions
-        assert self.platform.entries() == self.model.entries
-        assert self.platform.pools() == self.model.pools
-        assert self.platform.touched() == self.model.touched
+        assert self.tables.sessions() == self.model.sessions
+        assert self.tables.entries() == self.model.entries
+        assert self.tables.pools() == self.model.pools
+        assert self.tables.touched() == self.model.touched
 
     @invariant()
     def no_micro_dollar_is_lost(self) -> None:
-        assert sum(pool.amount for pool in self.platform.pools().values()) == self.model.paid
+        assert sum(pool.amount for pool in self.tables.pools().values()) == self.model.paid
 
     @invariant()
     def a_board_without_a_write_since_its_ranking_has_ranks_without_gaps(self) -> None:
-        entries = self.platform.entries()
-        for board in {entry.board for entry in entries.values()} - self.platform.touched():
+        entries = self.tables.entries()
+        for board in {entry.board for entry in entries.values()} - self.tables.touched():
             ranked = {number: entry.rank for number, entry in entries.items() if entry.board == board}
             assert sorted(ranked, key=lambda number: ranked[number] or 0) == self.model.order(board)
             assert sorted(ranked.values()) == list(range(1, len(ranked) + 1))
@@ -269,20 +285,20 @@ class ArcadeMachine(RuleBasedStateMachine):
             return
         self.tick("prize-pool", 24)
         self.the_database_holds_what_the_rules_say()
-        known = {run.run_id for run in self.store.list_runs()}
-        settled_by = {pool.settled_by for pool in self.platform.pools().values() if pool.settled_by}
-        assert settled_by <= known | set(self.asked)
+        recorded = {run.run_id for run in self.store.list_runs()}
+        settled_by = {pool.settled_by for pool in self.tables.pools().values() if pool.settled_by}
+        assert settled_by <= recorded | set(self.requested)
         self.teardown_process()
         self.dynamodb.delete_table(TableName=self.runs_table)
 
     def teardown_process(self) -> None:
         if self.process is not None:
-            self.process.bury()
+            self.process.close()
             self.process = None
 
     def _complete(self, session_id: UUID, score: int, at: datetime) -> None:
         session = self.model.sessions[session_id]
-        self.platform.complete(session_id, score, at)
+        self.arcade.complete(session_id, score, at.isoformat())
         self.model.sessions[session_id] = session._replace(status="completed", score=score, completed_at=at)
         for period in PERIODS:
             self._submit(session.game, period, session.player, session_id, score, at)
@@ -294,13 +310,31 @@ class ArcadeMachine(RuleBasedStateMachine):
         best = self.model.entries[number] if number is not None else None
         entry = Entry(board, player, session_id, score, at, rank=best and best.rank)
         if best is not None and best.score >= score:
-            assert self.platform.submit(entry) is None
+            assert self._add(entry) is None
         elif self.model.is_sealed(board):
-            with pytest.raises(Refused):
-                self.platform.submit(entry)
+            with refused():
+                self._add(entry)
         else:
-            self.model.entries[self.platform.submit(entry)] = entry
+            entry_id = self._add(entry)
+            assert entry_id is not None
+            self.model.entries[entry_id] = entry
             self.model.touched.add(board)
+
+    def _add(self, entry: Entry) -> int | None:
+        game, period, day = entry.board
+        return self.arcade.add_entry(
+            entry.session_id,
+            entry.score,
+            entry.created_at.isoformat(),
+            player=entry.player,
+            game=game,
+            period=period,
+            day=day.isoformat(),
+        )
+
+    def _pay(self, board: Board, amount: Decimal) -> int:
+        game, period, day = board
+        return self.arcade.pay(day.isoformat(), game=game, period=period, amount=str(amount))
 
     def _pay_in(self, game: str, price: Decimal, at: datetime) -> None:
         """A payment goes to the pools of its day and week; what is refused there, to the current ones."""
@@ -308,10 +342,10 @@ class ArcadeMachine(RuleBasedStateMachine):
         for period, amount in (("daily", share), ("weekly", price - share)):
             board = self.model.board(game, period, at)
             if self.model.is_sealed(board):
-                with pytest.raises(Refused):
-                    self.platform.pay_in(board, amount)
+                with refused():
+                    self._pay(board, amount)
                 board = self.model.board(game, period, self.clock.now)
-            number = self.platform.pay_in(board, amount)
+            number = self._pay(board, amount)
             pool = self.model.pools.get(number, Pool(board, Decimal(0), 0))
             self.model.pools[number] = pool._replace(amount=pool.amount + amount, games=pool.games + 1)
         self.model.paid += price

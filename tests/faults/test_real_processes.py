@@ -1,6 +1,6 @@
-"""S04 with real processes: killed, or stopped and continued after another run, at moments that nobody chose.
+"""S04 with real processes: killed, or stopped and continued after another run, at random moments.
 
-A seed that failed is tried again with FAULTS_SEED=...; the moments depend on the machine all the same.
+FAULTS_SEED=... repeats a seed; the moments still depend on the speed of the machine.
 """
 
 import os
@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from shared.domain.run import RunStatus
-from tests.faults import dynamodb_endpoint
+from tests.fakes.dynamodb import one_at_a_time, serve
 from tests.faults.container import Containers, open_containers
 from tests.faults.scenes import read_footprint
 from tests.faults.stage import Stage, Undisturbed
@@ -35,14 +35,14 @@ def containers() -> Iterator[Containers]:
 
 
 @pytest.fixture
-def dynamodb(dynamodb: "DynamoDBClient") -> dynamodb_endpoint.OneAtATime:
-    return dynamodb_endpoint.OneAtATime(dynamodb)
+def dynamodb(dynamodb: "DynamoDBClient") -> "DynamoDBClient":
+    return one_at_a_time(dynamodb)
 
 
 @pytest.fixture
-def start(containers: Containers, stage: Stage, dynamodb: dynamodb_endpoint.OneAtATime) -> Iterator[Callable[[], int]]:
+def start(containers: Containers, stage: Stage, dynamodb: "DynamoDBClient") -> Iterator[Callable[[], int]]:
     """Starts the scene's run in a process of its own, and returns the process's id."""
-    with dynamodb_endpoint.serve(dynamodb) as address:
+    with serve(dynamodb) as address:
         env = stage.env | {
             "AWS_ENDPOINT_URL_DYNAMODB": address,
             "AWS_ACCESS_KEY_ID": "testing",
@@ -125,6 +125,6 @@ def test_s04_a_process_frozen_at_any_moment_writes_nothing_when_it_is_woken(
 
 
 def _pass_deadline(stage: Stage) -> None:
-    """The processes live by the clock of the machine."""
+    """The processes use the clock of the machine."""
     stage.clock.now = type(stage.clock.now).fromtimestamp(time.time(), tz=stage.clock.now.tzinfo)
     stage.pass_deadline()

@@ -1,13 +1,13 @@
-"""The removal of unfinished business (DESIGN section 2, Cleaning), on PostgreSQL."""
+"""The removal of abandoned sessions and orphaned entries (docs/design.md, Cleaning), on PostgreSQL."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import event, text
 
-from shared.db.tables import game_sessions, leaderboard_entries
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.services import cleanup
 from shared.services.cleanup import Cleaner
@@ -24,9 +24,9 @@ def cleaner(transactions: Transactions, clock: FakeClock) -> Cleaner:
     return Cleaner(transactions=transactions, session_expiry=timedelta(minutes=30), clock=clock)
 
 
-def count(arcade: Arcade, table: object) -> int:
+def count(arcade: Arcade, table: str) -> int:
     with arcade.engine.connect() as connection:
-        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
 def test_only_unfinished_sessions_older_than_the_expiry_go(arcade: Arcade, cleaner: Clean) -> None:
@@ -47,7 +47,7 @@ def test_only_unfinished_sessions_older_than_the_expiry_go(arcade: Arcade, clean
         "errors": [],
     }
     with arcade.engine.connect() as connection:
-        assert set(connection.scalars(select(game_sessions.c.id))) == kept
+        assert set(connection.scalars(text("SELECT id FROM game_sessions"))) == kept
 
 
 def test_only_old_entries_without_a_session_go(arcade: Arcade, cleaner: Clean) -> None:
@@ -56,16 +56,16 @@ def test_only_old_entries_without_a_session_go(arcade: Arcade, cleaner: Clean) -
     arcade.play("0xbacked", 5, "2026-01-11T02:00:00Z")
     assert cleaner(make_run(SLOT)).result["orphaned_entries_deleted"] == 1
     with arcade.engine.connect() as connection:
-        players = set(connection.scalars(select(leaderboard_entries.c.player_address)))
+        players = set(connection.scalars(text("SELECT player_address FROM leaderboard_entries")))
     assert players == {"0xyoung", "0xbacked"}
 
 
 def test_the_entries_of_a_deleted_session_go_in_the_same_run(arcade: Arcade, cleaner: Clean) -> None:
     arcade.add_entry(arcade.add_session("2026-01-11T02:00:00Z"), 5, "2026-01-11T02:01:00Z")
-    foreseen = cleaner(make_run(SLOT, dry_run=True))
-    assert count(arcade, game_sessions) == count(arcade, leaderboard_entries) == 1
+    previewed = cleaner(make_run(SLOT, dry_run=True))
+    assert count(arcade, "game_sessions") == count(arcade, "leaderboard_entries") == 1
     outcome = cleaner(make_run(SLOT))
-    assert outcome.result == foreseen.result
+    assert outcome.result == previewed.result
     assert outcome.result["orphaned_entries_deleted"] == outcome.result["expired_sessions_deleted"] == 1
 
 
@@ -73,48 +73,43 @@ def test_deletes_go_batch_by_batch_to_the_end(arcade: Arcade, cleaner: Clean, mo
     monkeypatch.setattr(cleanup, "SESSION_BATCH", 7)
     monkeypatch.setattr(cleanup, "ORPHAN_WINDOW", 11)
     monkeypatch.setattr(cleanup, "ORPHAN_BATCH", 3)
-    with arcade.engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, created_at)"
-                " SELECT gen_random_uuid(), 'pong', '0xa', 0.01, '2026-01-11' FROM generate_series(1, 50)"
-            )
-        )
-        connection.execute(
-            text(
-                "INSERT INTO leaderboard_entries"
-                " (session_id, game_type, player_address, score, period_type, period_date, created_at)"
-                " SELECT gen_random_uuid(), 'pong', n::text, 1, 'alltime', '1970-01-01', '2026-01-11'"
-                " FROM generate_series(1, 50) n"
-            )
-        )
+    arcade.execute(
+        "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, created_at)"
+        " SELECT gen_random_uuid(), 'pong', '0xa', 0.01, '2026-01-11' FROM generate_series(1, 50)",
+        "INSERT INTO leaderboard_entries"
+        " (session_id, game_type, player_address, score, period_type, period_date, created_at)"
+        " SELECT gen_random_uuid(), 'pong', n::text, 1, 'alltime', '1970-01-01', '2026-01-11'"
+        " FROM generate_series(1, 50) n",
+    )
     result = cleaner(make_run(SLOT)).result
     assert (result["expired_sessions_deleted"], result["orphaned_entries_deleted"]) == (50, 50)
     assert result["expired_amount_usdc"] == "0.500000"
 
 
-def test_a_session_that_somebody_holds_is_left_and_counted_as_remaining(arcade: Arcade, cleaner: Clean) -> None:
+def test_a_session_that_is_locked_is_left_and_counted_as_remaining(arcade: Arcade, cleaner: Clean) -> None:
     held = arcade.add_session("2026-01-11T02:00:00Z")
     arcade.add_session("2026-01-11T02:00:01Z")
     with arcade.engine.begin() as player:
-        player.execute(
-            text("UPDATE game_sessions SET status = 'completed', score = 3, completed_at = now() WHERE id = :id"),
-            {"id": held},
-        )
+        arcade.within(player).complete(held, 3, "2026-01-11T02:10:00Z")
         result = cleaner(make_run(SLOT)).result
     assert (result["expired_sessions_deleted"], result["remaining"]) == (1, 1)
-    assert count(arcade, game_sessions) == 1
+    assert count(arcade, "game_sessions") == 1
 
 
-def test_a_run_out_of_time_keeps_what_it_did_and_says_what_remains(
-    arcade: Arcade, cleaner: Clean, monkeypatch: pytest.MonkeyPatch
+def test_a_run_out_of_time_keeps_what_it_did_and_reports_what_remains(
+    arcade: Arcade, cleaner: Cleaner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cleanup, "SESSION_BATCH", 1)
     for second in range(3):
         arcade.add_session(f"2026-01-11T02:00:0{second}Z")
-    left = iter([300, 300, 14, 14, 14])
-    run = make_run(SLOT)
-    outcome = cleaner(Run(id=run.id, tick=run.tick, time_left=lambda: timedelta(seconds=next(left))))
+    deletes: list[str] = []
+    event.listen(
+        cleaner.transactions.engine,
+        "after_cursor_execute",
+        lambda _connection, _cursor, statement, *_: deletes.append(statement) if "DELETE" in statement else None,
+    )
+    run = replace(make_run(SLOT), time_left=lambda: timedelta(seconds=300 if len(deletes) < 2 else 14))
+    outcome = cleaner(run)
     assert outcome.status is RunStatus.INCOMPLETE
     assert (outcome.result["expired_sessions_deleted"], outcome.result["remaining"]) == (2, 1)
     assert cleaner(make_run(SLOT)).result["expired_sessions_deleted"] == 1
@@ -123,13 +118,10 @@ def test_a_run_out_of_time_keeps_what_it_did_and_says_what_remains(
 def test_a_step_that_fails_does_not_stop_the_other(arcade: Arcade, cleaner: Clean) -> None:
     arcade.add_session("2026-01-11T02:00:00Z")
     arcade.add_entry(uuid4(), 5, "2026-01-11T02:01:00Z")
-    with arcade.engine.begin() as connection:
-        connection.execute(
-            text("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$")
-        )
-        connection.execute(
-            text("CREATE TRIGGER refuse BEFORE DELETE ON game_sessions FOR EACH ROW EXECUTE FUNCTION refuse()")
-        )
+    arcade.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$",
+        "CREATE TRIGGER refuse BEFORE DELETE ON game_sessions FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
     outcome = cleaner(make_run(SLOT))
     assert outcome.status is RunStatus.PARTIAL
     assert outcome.result["errors"] == [{"step": "expired_sessions", "error": "not this one (SQLSTATE P0001)"}]

@@ -19,7 +19,7 @@ from infra.local import postgres
 from infra.schema import data_api, remote, roles, session
 from infra.schema.data_api import DataApi
 from shared.db import tables
-from tests.data_api import FakeDataApi
+from tests.fakes.data_api import FakeDataApi
 from tests.integration.conftest import PLATFORM
 
 

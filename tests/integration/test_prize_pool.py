@@ -1,4 +1,4 @@
-"""The settling of prize pools (DESIGN section 2, Settling), on PostgreSQL."""
+"""The settling of prize pools (docs/design.md, Settling), on PostgreSQL."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -7,7 +7,6 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import text
 
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.services.prize_pool import PrizePoolSettler
@@ -196,16 +195,11 @@ def test_no_settlement_begins_before_the_period_is_over_by_the_wall_clock(
 
 def test_one_bad_pool_does_not_stop_the_rest(arcade: Arcade, settler: Settle) -> None:
     ids = {game: arcade.add_pool("2026-01-11", game=game) for game in ("pong", "snake", "tetris")}
-    with arcade.engine.begin() as connection:
-        connection.execute(
-            text(
-                "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-                " IF NEW.game_type = 'snake' THEN RAISE 'the row is poisoned'; END IF; RETURN NEW; END $$;"
-            )
-        )
-        connection.execute(
-            text("CREATE TRIGGER poison BEFORE UPDATE ON prize_pools FOR EACH ROW EXECUTE FUNCTION poison()")
-        )
+    arcade.execute(
+        "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF NEW.game_type = 'snake' THEN RAISE 'the row is poisoned'; END IF; RETURN NEW; END $$;",
+        "CREATE TRIGGER poison BEFORE UPDATE ON prize_pools FOR EACH ROW EXECUTE FUNCTION poison()",
+    )
     outcome = settler(make_run(MIDNIGHT))
     assert outcome.status is RunStatus.PARTIAL
     assert outcome.result["errors"] == [
@@ -222,26 +216,25 @@ def test_one_bad_pool_does_not_stop_the_rest(arcade: Arcade, settler: Settle) ->
         "snake": "active",
         "tetris": "finalized",
     }
-    with arcade.engine.begin() as connection:
-        connection.execute(text("DROP TRIGGER poison ON prize_pools"))
+    arcade.execute("DROP TRIGGER poison ON prize_pools")
     again = settler(make_run(MIDNIGHT))
     assert again.status is RunStatus.SUCCEEDED
     assert again.result["pools_finalized"] == 3  # all that the run settled, whatever attempt did it
     assert again.items_processed == 1
 
 
-def test_a_run_out_of_time_settles_nothing_more_and_says_so(arcade: Arcade, settler: Settle) -> None:
+def test_a_run_out_of_time_settles_nothing_more_and_is_incomplete(arcade: Arcade, settler: Settle) -> None:
     pool_id = arcade.add_pool("2026-01-11")
     assert settler(make_run(MIDNIGHT, seconds_left=14)).status is RunStatus.INCOMPLETE
     assert arcade.pool(pool_id).status == "active"
 
 
-def test_a_dry_run_tells_what_would_happen_and_changes_nothing(arcade: Arcade, settler: Settle) -> None:
+def test_a_dry_run_shows_what_would_happen_and_changes_nothing(arcade: Arcade, settler: Settle) -> None:
     pool_id = arcade.add_pool("2026-01-11")
     arcade.play("0xa", 5, "2026-01-11T10:00:00Z")
-    foreseen = settler(make_run(MIDNIGHT, dry_run=True)).result
+    previewed = settler(make_run(MIDNIGHT, dry_run=True)).result
     assert arcade.pool(pool_id).status == "active"
-    assert settler(make_run(MIDNIGHT)).result == foreseen
+    assert settler(make_run(MIDNIGHT)).result == previewed
 
 
 def test_a_second_run_settles_nothing_again(arcade: Arcade, settler: Settle) -> None:

@@ -3,26 +3,24 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 
+from shared.app import App
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
+from tests.jobs import StartApp, invoke
 from tests.locks import TIMEOUT
-from tests.scenarios.conftest import Container, StartContainer
-
-if TYPE_CHECKING:
-    from shared.app import App
 
 DELIVERIES = 20
 GAMES = ("snake", "tetris", "pong", "breakout", "space_invaders")
 SLOT = "2026-01-12T00:00:{:02}Z"  # of a Monday: days and weeks end
 
 
-def meet_before_settling(app: "App", barrier: threading.Barrier) -> None:
-    """Let nobody lock a pool before everybody has listed what is due."""
+def meet_before_settling(app: App, barrier: threading.Barrier) -> None:
+    """No delivery locks a pool before all have listed what is due."""
     met: list[bool] = []
 
     def meet(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -33,15 +31,12 @@ def meet_before_settling(app: "App", barrier: threading.Barrier) -> None:
     event.listen(app.engine, "before_cursor_execute", meet)
 
 
-def deliver_all(containers: list[Container], events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    barrier = threading.Barrier(len(containers))
-    for container in containers:
-        meet_before_settling(container.app, barrier)
-    with ThreadPoolExecutor(len(containers)) as threads:
-        deliveries = [
-            threads.submit(container.invoke, "prize-pool", event)
-            for container, event in zip(containers, events, strict=True)
-        ]
+def deliver_all(apps: list[App], events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    barrier = threading.Barrier(len(apps))
+    for app in apps:
+        meet_before_settling(app, barrier)
+    with ThreadPoolExecutor(len(apps)) as threads:
+        deliveries = [threads.submit(invoke, app, "prize-pool", event) for app, event in zip(apps, events, strict=True)]
         return [delivery.result(TIMEOUT) for delivery in deliveries]
 
 
@@ -57,21 +52,14 @@ def pool_ids(arcade: Arcade) -> list[int]:
 
 
 def log_settlements(arcade: Arcade) -> None:
-    """Let the database count how often each pool is finalized, whatever the jobs believe."""
-    with arcade.engine.begin() as connection:
-        connection.execute(text("CREATE TABLE settlements (pool_id bigint)"))
-        connection.execute(
-            text(
-                "CREATE FUNCTION log_settlement() RETURNS trigger LANGUAGE plpgsql AS"
-                " $$ BEGIN INSERT INTO settlements VALUES (NEW.id); RETURN NULL; END $$"
-            )
-        )
-        connection.execute(
-            text(
-                "CREATE TRIGGER log_settlement AFTER UPDATE ON prize_pools"
-                " FOR EACH ROW WHEN (NEW.status = 'finalized') EXECUTE FUNCTION log_settlement()"
-            )
-        )
+    """Let the database count how often each pool is finalized, independently of the jobs."""
+    arcade.execute(
+        "CREATE TABLE settlements (pool_id bigint)",
+        "CREATE FUNCTION log_settlement() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO settlements VALUES (NEW.id); RETURN NULL; END $$",
+        "CREATE TRIGGER log_settlement AFTER UPDATE ON prize_pools"
+        " FOR EACH ROW WHEN (NEW.status = 'finalized') EXECUTE FUNCTION log_settlement()",
+    )
 
 
 def settlements(arcade: Arcade) -> list[int]:
@@ -83,15 +71,15 @@ def published(captured: str, metric: str) -> int:
     return sum(line[metric][0] for line in map(json.loads, captured.splitlines()) if metric in line)
 
 
-def test_s01_twenty_deliveries_of_one_slot_settle_each_pool_once_and_tell_the_same(
-    arcade: Arcade, start_container: StartContainer, pool_ids: list[int], capsys: pytest.CaptureFixture[str]
+def test_s01_twenty_deliveries_of_one_slot_settle_each_pool_once_and_return_the_same(
+    arcade: Arcade, start_app: StartApp, pool_ids: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_settlements(arcade)
     events: list[dict[str, Any]] = [
         scheduled_event(SLOT.format(n)) if n % 2 else {"time": SLOT.format(n), "actor": f"operator {n}"}
         for n in range(DELIVERIES)
     ]
-    results = deliver_all([start_container() for _ in events], events)
+    results = deliver_all([start_app() for _ in events], events)
     assert settlements(arcade) == sorted(pool_ids)
     assert {result["run_id"] for result in results} == {"prize-pool:2026-01-12T00:00Z"}
     assert {result["status"] for result in results} == {"succeeded"}
@@ -104,21 +92,21 @@ def test_s01_twenty_deliveries_of_one_slot_settle_each_pool_once_and_tell_the_sa
     assert published(output, "ItemsProcessed") == 10
     assert published(output, "PoolsWithoutWinner") == 2
 
-    container = start_container()
+    app = start_app()
     for late in (events[0], events[1]):
-        again = container.invoke("prize-pool", late)
+        again = invoke(app, "prize-pool", late)
         assert (again["duplicate"], again["result"]) == (True, first)
     assert settlements(arcade) == sorted(pool_ids)
-    assert len(container.app.runner.store.list_runs()) == 1
+    assert len(app.runner.store.list_runs()) == 1
 
 
 def test_s01_runs_of_their_own_share_the_pools_and_each_lists_what_it_settled(
-    arcade: Arcade, start_container: StartContainer, pool_ids: list[int], capsys: pytest.CaptureFixture[str]
+    arcade: Arcade, start_app: StartApp, pool_ids: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Manual events without a time stand for no slot: what one of them settles, another does not list."""
     log_settlements(arcade)
     events: list[dict[str, Any]] = [{} if n % 2 else scheduled_event(SLOT.format(0)) for n in range(8)]
-    results = deliver_all([start_container() for _ in events], events)
+    results = deliver_all([start_app() for _ in events], events)
     assert settlements(arcade) == sorted(pool_ids)
     assert {result["status"] for result in results} == {"succeeded"}
     listed = {result["run_id"]: result["result"]["finalized_pools"] for result in results}

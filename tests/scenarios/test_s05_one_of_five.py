@@ -5,53 +5,47 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import event, text
 
+from shared.app import App
 from shared.runs.runner import RunNotSucceededError
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
-from tests.scenarios.conftest import Container, StartContainer
+from tests.jobs import StartApp, invoke
 
 GAMES = ("snake", "tetris", "pong", "breakout", "space_invaders")
 BAD = "pong"
 SLOT = scheduled_event("2026-01-12T00:00:00Z")
-Injury = Callable[[Engine], contextlib.AbstractContextManager[None]]
-
-
-def execute(engine: Engine, *statements: str) -> None:
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
+Fault = Callable[[Arcade], contextlib.AbstractContextManager[None]]
 
 
 @contextlib.contextmanager
-def a_poisoned_row(engine: Engine) -> Iterator[None]:
-    execute(engine, f"ALTER TABLE prize_pools ADD CONSTRAINT poison CHECK (game_type <> '{BAD}') NOT VALID")
+def a_poisoned_row(arcade: Arcade) -> Iterator[None]:
+    arcade.execute(f"ALTER TABLE prize_pools ADD CONSTRAINT poison CHECK (game_type <> '{BAD}') NOT VALID")
     yield
-    execute(engine, "ALTER TABLE prize_pools DROP CONSTRAINT poison")
+    arcade.execute("ALTER TABLE prize_pools DROP CONSTRAINT poison")
 
 
 @contextlib.contextmanager
-def a_lock_held_by_someone_else(engine: Engine) -> Iterator[None]:
-    with engine.begin() as someone:
+def a_lock_held_by_someone_else(arcade: Arcade) -> Iterator[None]:
+    with arcade.engine.begin() as someone:
         someone.execute(text(f"SELECT FROM prize_pools WHERE game_type = '{BAD}' FOR UPDATE"))
         yield
 
 
 @contextlib.contextmanager
-def a_statement_that_takes_too_long(engine: Engine) -> Iterator[None]:
-    execute(
-        engine,
-        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
+def a_statement_that_takes_too_long(arcade: Arcade) -> Iterator[None]:
+    arcade.execute(
+        "CREATE FUNCTION delay() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$",
-        "CREATE TRIGGER dawdle BEFORE UPDATE ON prize_pools"
-        f" FOR EACH ROW WHEN (OLD.game_type = '{BAD}') EXECUTE FUNCTION dawdle()",
+        "CREATE TRIGGER delay BEFORE UPDATE ON prize_pools"
+        f" FOR EACH ROW WHEN (OLD.game_type = '{BAD}') EXECUTE FUNCTION delay()",
     )
     yield
-    execute(engine, "DROP TRIGGER dawdle ON prize_pools")
+    arcade.execute("DROP TRIGGER delay ON prize_pools")
 
 
-INJURIES = [
+FAULTS = [
     (a_poisoned_row, {}, 'new row for relation "prize_pools" violates check constraint "poison" (SQLSTATE 23514)'),
     (
         a_lock_held_by_someone_else,
@@ -72,21 +66,21 @@ INJURIES = [
 
 
 @pytest.mark.parametrize(
-    ("injury", "session", "error"),
-    INJURIES,
+    ("fault", "session", "error"),
+    FAULTS,
     ids=["a poisoned row", "a lock held for long", "a lock held for longer", "a slow statement"],
 )
 def test_s05_four_settle_the_error_names_the_fifth_and_the_retry_touches_only_that_one(
-    arcade: Arcade, start_container: StartContainer, injury: Injury, session: dict[str, str], error: str
+    arcade: Arcade, start_app: StartApp, fault: Fault, session: dict[str, str], error: str
 ) -> None:
     ids = {game: arcade.add_pool("2026-01-11", game=game) for game in GAMES}
     for game in GAMES:
         arcade.play("0xa", 5, "2026-01-11T10:00:00Z", game=game)
-    container = start_container(session=session)
-    with injury(arcade.engine), pytest.raises(RunNotSucceededError) as raised:
-        container.invoke("prize-pool", SLOT)
+    app = start_app(session=session)
+    with fault(arcade), pytest.raises(RunNotSucceededError) as raised:
+        invoke(app, "prize-pool", SLOT)
     assert str(raised.value) == f"run prize-pool:2026-01-12T00:00Z partial; first of 1 errors: {error}"
-    record = container.app.runner.store.get("prize-pool:2026-01-12T00:00Z")
+    record = app.runner.store.get("prize-pool:2026-01-12T00:00Z")
     assert record is not None
     assert record.result is not None
     assert (record.status, record.result["pools_finalized"]) == ("partial", 4)
@@ -107,8 +101,8 @@ def test_s05_four_settle_the_error_names_the_fifth_and_the_retry_touches_only_th
         if "FOR UPDATE" in statement:
             locked.append(parameters)
 
-    event.listen(container.app.engine, "before_cursor_execute", note)
-    retried = container.invoke("prize-pool", SLOT)
+    event.listen(app.engine, "before_cursor_execute", note)
+    retried = invoke(app, "prize-pool", SLOT)
     assert (retried["status"], retried["attempt"], retried["result"]["pools_finalized"]) == ("succeeded", 2, 5)
     assert len(locked) == 1
     after = row_versions(arcade)
@@ -116,8 +110,8 @@ def test_s05_four_settle_the_error_names_the_fifth_and_the_retry_touches_only_th
     assert arcade.pool(ids[BAD]).winner_address == "0xa"
 
 
-def test_s05_no_statement_waits_or_works_for_ever(container: Container) -> None:
-    with container.app.engine.connect() as connection:
+def test_s05_no_statement_waits_or_works_forever(app: App) -> None:
+    with app.engine.connect() as connection:
         limits = [connection.scalar(text(f"SHOW {name}")) for name in ("lock_timeout", "statement_timeout")]
     assert limits == ["5s", "1min"]
 

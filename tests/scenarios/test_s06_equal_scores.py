@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import text
 
-from shared.db.tables import leaderboard_entries
+from shared.app import App
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, scheduled_event
-from tests.scenarios.conftest import Container
+from tests.jobs import invoke
 
 BOARDS = 60
 MOST_ENTRIES = 60
@@ -38,7 +38,7 @@ INSERT_POOLS = """
 
 @pytest.fixture(params=range(2), ids=["with the index", "without the index"])
 def boards(arcade: Arcade, clock: FakeClock, request: pytest.FixtureRequest) -> dict[str, str]:
-    """The winner of each game by Python's own reckoning; the rows are in random order, and so is everything else."""
+    """The winner of each game computed in Python; all values, and the order of the rows, are random."""
     dice = random.Random(request.param)
     noon = clock.now.replace(day=11, hour=12)
     entries: list[dict[str, Any]] = []
@@ -63,7 +63,7 @@ def boards(arcade: Arcade, clock: FakeClock, request: pytest.FixtureRequest) -> 
         connection.execute(text("UPDATE leaderboard_entries SET session_id = session_id WHERE id % 3 = 0"))
         if request.param:
             connection.execute(text("DROP INDEX leaderboard_entries_ranking_idx"))
-        rows = connection.execute(select(leaderboard_entries)).all()
+        rows = connection.execute(text("SELECT * FROM leaderboard_entries")).all()
     return {
         f"g{board}": min(
             (row for row in rows if row.game_type == f"g{board}"), key=lambda row: (-row.score, row.created_at, row.id)
@@ -73,10 +73,10 @@ def boards(arcade: Arcade, clock: FakeClock, request: pytest.FixtureRequest) -> 
 
 
 def test_s06_the_earliest_then_the_lowest_id_wins_and_ranks_first(
-    arcade: Arcade, container: Container, boards: dict[str, str]
+    arcade: Arcade, app: App, boards: dict[str, str]
 ) -> None:
-    container.invoke("leaderboard", {"time": "2026-01-12T00:00:00Z"})
-    result = container.invoke("prize-pool", scheduled_event("2026-01-12T00:00:00Z"))["result"]
+    invoke(app, "leaderboard", {"time": "2026-01-12T00:00:00Z"})
+    result = invoke(app, "prize-pool", scheduled_event("2026-01-12T00:00:00Z"))["result"]
     assert {pool["game_type"]: pool["winner_address"] for pool in result["finalized_pools"]} == boards
     with arcade.engine.connect() as connection:
         first = connection.execute(text("SELECT game_type, player_address FROM leaderboard_entries WHERE rank = 1"))

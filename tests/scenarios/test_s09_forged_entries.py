@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from shared.app import App
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
-from tests.scenarios.conftest import Container
+from tests.jobs import invoke
 
 POOLS = 12
 MOST_FORGED = 5
@@ -35,12 +36,12 @@ def add_forged(arcade: Arcade, kind: str, *, player: str, game: str, score: int)
 
 @pytest.mark.parametrize("kind", FORGERIES)
 def test_s09_each_kind_is_passed_over_and_the_next_valid_entry_wins(
-    arcade: Arcade, container: Container, capsys: pytest.CaptureFixture[str], kind: str
+    arcade: Arcade, app: App, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     pool_id = arcade.add_pool("2026-01-11")
     arcade.play("0xhonest", 5, "2026-01-11T10:00:00Z")
     add_forged(arcade, kind, player="0xforger", game="pong", score=9)
-    result = container.invoke("prize-pool", scheduled_event("2026-01-12T00:00:00Z"))["result"]
+    result = invoke(app, "prize-pool", scheduled_event("2026-01-12T00:00:00Z"))["result"]
     assert (arcade.pool(pool_id).winner_address, arcade.pool(pool_id).entries_passed_over) == ("0xhonest", 1)
     assert [warning["warning"] for warning in result["warnings"]] == [
         "entries passed over, not backed by a completed session: 1"
@@ -49,7 +50,7 @@ def test_s09_each_kind_is_passed_over_and_the_next_valid_entry_wins(
     assert [(entry["player_address"], entry["score"]) for entry in line["entries"]] == [("0xforger", 9)]
 
 
-def test_s09_any_number_of_them_in_any_mixture(arcade: Arcade, container: Container) -> None:
+def test_s09_any_number_of_them_in_any_mixture(arcade: Arcade, app: App) -> None:
     dice = random.Random(9)
     expected: dict[str, tuple[str | None, int]] = {}
     for n in range(POOLS):
@@ -63,7 +64,7 @@ def test_s09_any_number_of_them_in_any_mixture(arcade: Arcade, container: Contai
             arcade.play("0xhonest", 50, "2026-01-11T10:00:00Z", game=game)
             arcade.play("0xsecond", 40, "2026-01-11T10:00:00Z", game=game)
         expected[game] = ("0xhonest" if has_winner else None, len(kinds))
-    container.invoke("prize-pool", scheduled_event("2026-01-12T00:00:00Z"))
+    invoke(app, "prize-pool", scheduled_event("2026-01-12T00:00:00Z"))
     with arcade.engine.connect() as connection:
         rows = connection.execute(text("SELECT game_type, winner_address, entries_passed_over FROM prize_pools"))
         assert {game: (winner, passed_over) for game, winner, passed_over in rows} == expected

@@ -24,6 +24,7 @@ from shared.services.transactions import Transactions
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, make_run
 from tests.infra.template import EXISTING
+from tests.locks import await_lock
 
 ROOT = Path(__file__).parents[2]
 ZONE = "America/St_Johns"  # three and a half hours behind UTC: neither days nor hours fall together
@@ -153,31 +154,14 @@ def test_s11_a_late_score_counts_although_the_database_prefers_serializable(
         sleep=clock.sleep,
     )
     with arcade.engine.connect() as writer:
-        writer.execute(
-            text(
-                "INSERT INTO leaderboard_entries"
-                " (session_id, game_type, player_address, score, period_type, period_date, created_at)"
-                " VALUES (:id, 'pong', '0xlate', 9, 'daily', '2026-01-11', '2026-01-11 23:59:59Z')"
-            ),
-            {"id": late},
-        )
+        arcade.within(writer).add_entry(late, 9, "2026-01-11T23:59:59Z", player="0xlate")
         settling = threading.Thread(target=settle, args=[make_run("2026-01-12T00:00:00Z")])
         settling.start()
-        wait_until_blocked(arcade)
+        await_lock(arcade.engine)
         writer.commit()
         settling.join()
     jobs.dispose()
     assert arcade.pool(pool_id).winner_address == "0xlate"
-
-
-def wait_until_blocked(arcade: Arcade) -> None:
-    query = text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
-    )
-    with arcade.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while not connection.scalar(query):
-            pass
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "utc+1", "localtime", "", "Europe/London\n"])

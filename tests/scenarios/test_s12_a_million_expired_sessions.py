@@ -2,27 +2,23 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from statistics import quantiles
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
-from functions import cleanup
-from shared.app import App, build_app
-from shared.db import connection as db_connection
+from shared.app import App
 from shared.db.cleanup import FIRST_SESSION, delete_expired_sessions
 from shared.db.connection import open_engine
 from shared.domain.run import STOP_BEFORE_LIMIT
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
+from tests.jobs import StartApp, invoke
 
 MILLION = 1_000_000
 STATEMENT_TIMEOUT = "3000"  # ms: a batch takes a few dozen, one DELETE of all of them took more than five times that
@@ -79,7 +75,7 @@ class Players:
                         play["id"] = connection.execute(BEGIN, play).scalar_one()
                         assert connection.execute(FINISH, play).rowcount == 1
                         connection.execute(SUBMIT, play)
-                except Exception as error:  # noqa: BLE001 - told by the test
+                except Exception as error:  # noqa: BLE001 - the test reports it
                     self.failed.append(error)
                     return
                 self.seconds.append(time.perf_counter() - began)
@@ -95,23 +91,28 @@ class Players:
             thread.join()
 
 
+def after_statement(app: App, part: str, action: Callable[[], object]) -> None:
+    """Act each time the job has executed a statement that contains a text."""
+
+    @event.listens_for(app.engine, "after_cursor_execute")
+    def act(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if part in statement:
+            action()
+
+
 def p99(seconds: list[float]) -> float:
     return quantiles(seconds, n=100)[98]
 
 
 @pytest.fixture
-def app(engine: Engine, dynamodb: "DynamoDBClient", clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
-    monkeypatch.setitem(db_connection.SESSION, "statement_timeout", STATEMENT_TIMEOUT)
+def app(start_app: StartApp, clock: FakeClock) -> App:
     clock.now = clock.now.replace(hour=3)
-    env = {"DATABASE_URL": engine.url.render_as_string(hide_password=False), "RUNS_TABLE_NAME": "runs"}
-    app = build_app(env, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
-    yield app
-    app.engine.dispose()
+    return start_app(session={"statement_timeout": STATEMENT_TIMEOUT})
 
 
 @dataclass
 class CountingDown(FakeContext):
-    """An invocation whose time runs out in earnest."""
+    """An invocation whose time really runs out."""
 
     began: float = field(default_factory=time.monotonic)
 
@@ -124,7 +125,6 @@ def test_s12_a_million_expired_sessions_go_in_two_attempts_while_players_notice_
 ) -> None:
     with engine.begin() as connection:
         connection.execute(text(ABANDONED.format(sessions=MILLION)))
-    handler = replace(cleanup.handler, app=lambda: app)
     writer = create_engine(engine.url)
     idle, busy = Players(writer), Players(writer)
     idle.during(lambda: time.sleep(1.5))
@@ -132,8 +132,8 @@ def test_s12_a_million_expired_sessions_go_in_two_attempts_while_players_notice_
     def attempts() -> tuple[dict[str, Any], dict[str, Any]]:
         left = int((STOP_BEFORE_LIMIT.total_seconds() + SECONDS_LEFT) * 1000)
         event = {"time": SLOT, "actor": "test"}  # by hand, so that the result is returned and not raised
-        first = handler(event, CountingDown(remaining_ms=left))
-        return first, handler(event, CountingDown())
+        first = invoke(app, "cleanup", event, CountingDown(remaining_ms=left))
+        return first, invoke(app, "cleanup", event, CountingDown())
 
     first, second = busy.during(attempts)
     writer.dispose()
@@ -152,18 +152,18 @@ def test_s12_a_million_expired_sessions_go_in_two_attempts_while_players_notice_
         left_over = connection.execute(text("SELECT status, count(*) FROM game_sessions GROUP BY status")).all()
     assert [tuple(row) for row in left_over] == [("completed", len(idle.seconds) + len(busy.seconds))]
 
-    told = {
+    figures = {
         "sessions deleted by the attempt that was cut short": gone,
         "submissions during cleanup": len(busy.seconds),
         "p99 idle, ms": round(p99(idle.seconds) * 1000, 1),
         "p99 during cleanup, ms": round(p99(busy.seconds) * 1000, 1),
         "longest during cleanup, ms": round(max(busy.seconds) * 1000, 1),
     }
-    for name, value in told.items():
+    for name, value in figures.items():
         record_property(name, value)
-    print("S12:", told)  # noqa: T201 - shown with -rP
+    print("S12:", figures)  # noqa: T201 - shown with -rP
     # Generous, since the machine is shared with other tests; the figures above are what to look at.
-    assert p99(busy.seconds) < max(10 * p99(idle.seconds), 0.15), told
+    assert p99(busy.seconds) < max(10 * p99(idle.seconds), 0.15), figures
 
 
 def test_s12_each_batch_is_found_by_its_index(engine: Engine) -> None:
@@ -200,48 +200,40 @@ def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_goes_on(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)
-    with arcade.engine.begin() as connection:
-        connection.execute(text(ABANDONED.format(sessions=100)))
-    handler = replace(cleanup.handler, app=lambda: app)
-    left = iter([300, 300, 300, 300, *[14] * 20])
-
-    class Leaving(FakeContext):
-        def get_remaining_time_in_millis(self) -> int:
-            return next(left) * 1000
-
+    arcade.execute(ABANDONED.format(sessions=100))
+    context = FakeContext()
+    after_statement(app, "DELETE FROM game_sessions", lambda: setattr(context, "remaining_ms", 14_000))
     with pytest.raises(Exception, match=r"^run cleanup:2026-01-12T03:00Z incomplete$"):
-        handler(scheduled_event(SLOT), Leaving())
+        invoke(app, "cleanup", scheduled_event(SLOT), context)
     stored = app.runner.store.get("cleanup:2026-01-12T03:00Z")
     assert stored is not None
     assert stored.result is not None
     gone = stored.result["expired_sessions_deleted"]
     assert 0 < gone < 100
     assert stored.result["remaining"] == 100 - gone
-    retried = handler(scheduled_event(SLOT), FakeContext())
+    retried = invoke(app, "cleanup", scheduled_event(SLOT))
     assert (retried["status"], retried["attempt"]) == ("succeeded", 2)
     assert retried["result"]["expired_sessions_deleted"] == 100 - gone
 
 
-def test_s12_what_remains_cannot_be_counted_and_what_was_done_is_told_all_the_same(
+def test_s12_what_remains_cannot_be_counted_and_what_was_done_is_reported_all_the_same(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody locks the table just as time runs out, and the count runs into a timeout."""
     monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)
-    with arcade.engine.begin() as connection:
-        connection.execute(text(ABANDONED.format(sessions=100)))
+    arcade.execute(ABANDONED.format(sessions=100))
+    context = FakeContext()
     blocker = arcade.engine.connect()
 
-    @dataclass
-    class Locking(FakeContext):
-        asked: int = 0
+    def run_out() -> None:
+        context.remaining_ms = 14_000
 
-        def get_remaining_time_in_millis(self) -> int:
-            self.asked += 1
-            if self.asked == 5:
-                blocker.execute(text("LOCK TABLE game_sessions IN ACCESS EXCLUSIVE MODE"))
-            return 300_000 if self.asked < 5 else 14_000
+    def lock() -> None:
+        blocker.execute(text("LOCK TABLE game_sessions IN ACCESS EXCLUSIVE MODE"))
 
-    result = replace(cleanup.handler, app=lambda: app)({"time": SLOT}, Locking())
+    after_statement(app, "DELETE FROM game_sessions", run_out)
+    after_statement(app, "SELECT coalesce(max(id), 0)", lock)
+    result = invoke(app, "cleanup", {"time": SLOT}, context)
     blocker.rollback()
     blocker.close()
     assert result["status"] == "incomplete"

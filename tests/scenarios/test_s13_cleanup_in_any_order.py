@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, text
 
+from shared.app import App
 from tests.arcade import Arcade
 from tests.fakes import FakeClock
-from tests.scenarios.conftest import Container, StartContainer
+from tests.jobs import StartApp, invoke
 
 TABLES = ("game_sessions", "leaderboard_entries", "prize_pools", "leaderboards", "leaderboard_touches")
 JOBS = ("prize-pool", "leaderboard", "cleanup")
@@ -22,9 +23,7 @@ class World:
     def __init__(self, arcade: Arcade, periods: tuple[str, ...]) -> None:
         self.engine = arcade.engine
         self._fill(arcade, periods)
-        with self.engine.begin() as connection:
-            for table in TABLES:
-                connection.execute(text(f"CREATE TABLE saved_{table} AS TABLE {table}"))
+        arcade.execute(*(f"CREATE TABLE saved_{table} AS TABLE {table}" for table in TABLES))
 
     def _fill(self, arcade: Arcade, periods: tuple[str, ...]) -> None:
         """All that cleanup may and may not touch, and ahead of the winner too."""
@@ -76,9 +75,9 @@ def world(arcade: Arcade, clock: FakeClock, request: pytest.FixtureRequest) -> W
     return World(arcade, request.param)
 
 
-def state_after_an_undisturbed_night(world: World, container: Container) -> State:
+def state_after_an_undisturbed_night(world: World, app: App) -> State:
     """The night in its usual order, and the ranking after it."""
-    run_all(container, ("prize-pool", "leaderboard", "cleanup", "leaderboard"))
+    run_all(app, ("prize-pool", "leaderboard", "cleanup", "leaderboard"))
     state = world.state()
     *settled, current = state["winners"]
     assert {row[1:3] for row in settled} == {("finalized", "0xwinner")}
@@ -89,9 +88,9 @@ def state_after_an_undisturbed_night(world: World, container: Container) -> Stat
     return state
 
 
-def run_all(container: Container, jobs: tuple[str, ...]) -> None:
+def run_all(app: App, jobs: tuple[str, ...]) -> None:
     for job in jobs:
-        assert container.invoke(job, {"reason": "in another order"})["status"] == "succeeded"
+        assert invoke(app, job, {"reason": "in another order"})["status"] == "succeeded"
 
 
 def valid(ranks: list[Any]) -> list[Any]:
@@ -99,20 +98,18 @@ def valid(ranks: list[Any]) -> list[Any]:
     return [row[:-1] for row in ranks if row[3] not in {"0xabandoned", "0xgone"}]
 
 
-def test_s13_every_order_ends_the_same(world: World, container: Container) -> None:
-    undisturbed = state_after_an_undisturbed_night(world, container)
+def test_s13_every_order_ends_the_same(world: World, app: App) -> None:
+    undisturbed = state_after_an_undisturbed_night(world, app)
     for order in permutations(JOBS):
-        run_all(container, (*order, "leaderboard"))
+        run_all(app, (*order, "leaderboard"))
         assert world.state() == undisturbed, order
         world.put_back()
 
 
 @pytest.mark.parametrize("world", [("daily",)], indirect=True)
-def test_s13_a_cleanup_between_any_two_statements_changes_nothing(
-    world: World, start_container: StartContainer
-) -> None:
+def test_s13_a_cleanup_between_any_two_statements_changes_nothing(world: World, start_app: StartApp) -> None:
     """Cleanup runs whole at each statement of the other two in turn, by a connection of its own."""
-    working, cleaning = start_container(), start_container()
+    working, cleaning = start_app(), start_app()
     undisturbed = state_after_an_undisturbed_night(world, working)
     seen: list[str] = []
     interrupted: list[int] = []
@@ -122,7 +119,7 @@ def test_s13_a_cleanup_between_any_two_statements_changes_nothing(
         if len(seen) in interrupted:
             run_all(cleaning, ("cleanup",))
 
-    event.listen(working.app.engine, "before_cursor_execute", interrupt)
+    event.listen(working.engine, "before_cursor_execute", interrupt)
     for n in count(1):
         seen.clear()
         interrupted[:] = [n]

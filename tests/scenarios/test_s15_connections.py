@@ -8,8 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,7 +17,6 @@ import boto3
 import pytest
 from sqlalchemy import Engine, event, text
 
-from functions import prize_pool
 from infra.demo.runs_table import create_runs_table
 from infra.local import emulator, postgres
 from shared.app import App, build_app
@@ -26,8 +24,9 @@ from shared.config import ConfigError
 from shared.runs.runner import RunNotSucceededError
 from shared.services.transactions import LONGEST_DELAY, RETRY_BUDGET
 from tests.arcade import Arcade
-from tests.fakes import FakeClock, FakeContext, scheduled_event
-from tests.scenarios.stand_in import StandIn, stand_in_for
+from tests.fakes import FakeClock, scheduled_event
+from tests.fakes.database_proxy import DatabaseProxy, proxy_to
+from tests.jobs import StartApp, invoke
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -146,22 +145,22 @@ def test_s15_thirty_cold_starts_at_once_take_a_connection_each_and_no_more(
     capped = tmp_path / "capped"
     most = 0
     with role.admin.connect() as holder, cold_starts(capped, role.url(), endpoint) as process:
-        holder.execute(text("LOCK TABLE prize_pools"))  # who is connected waits, until somebody was refused
+        holder.execute(text("LOCK TABLE prize_pools"))  # those connected wait, until others were refused
         while process.poll() is None:
             most = max(most, role.connections())
-            if holder.in_transaction() and written(capped).count('"message":"trying again"') >= CAP:
+            if holder.in_transaction() and written(capped).count('"message":"retrying"') >= CAP:
                 holder.rollback()
             time.sleep(0.02)
-    told = written(capped)
-    refused = told.count('"message":"trying again"')
+    log = written(capped)
+    refused = log.count('"message":"retrying"')
     print(f"S15: {refused} refusals, at most {most} connections of {CAP}")  # noqa: T201
-    assert [run["status"] for run in results(capped)] == ["succeeded"] * PROCESSES, told[-3000:]
+    assert [run["status"] for run in results(capped)] == ["succeeded"] * PROCESSES, log[-3000:]
     assert most <= CAP
     assert refused >= CAP
-    assert "SQLSTATE 53300" in told
+    assert "SQLSTATE 53300" in log
     items = client.get_paginator("scan").paginate(TableName="runs").build_full_result()["Items"]
     assert len(items) == 2 * PROCESSES
-    assert_no_secret(told + written(tmp_path / "warm") + json.dumps(items))
+    assert_no_secret(log + written(tmp_path / "warm") + json.dumps(items))
 
 
 # --- one job and a database in trouble -------------------------------------------------------------------------------
@@ -169,7 +168,7 @@ def test_s15_thirty_cold_starts_at_once_take_a_connection_each_and_no_more(
 
 @dataclass
 class TroubledClock(FakeClock):
-    """A wall clock on which something else happens as time passes: after so many seconds of sleep, an action."""
+    """A wall clock that runs an action after so many seconds of sleep."""
 
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
@@ -181,16 +180,16 @@ class TroubledClock(FakeClock):
 
 @dataclass(frozen=True)
 class Scene:
-    """A job whose database is a stand-in; three pools are due."""
+    """A job that reaches its database through a proxy; three pools are due."""
 
-    stand_in: StandIn
+    proxy: DatabaseProxy
     clock: TroubledClock
     arcade: Arcade
     app: App
     pools: tuple[int, ...]
 
     def run(self) -> dict[str, Any]:
-        return replace(prize_pool.handler, app=lambda: self.app)(scheduled_event(SLOT), FakeContext())
+        return invoke(self.app, "prize-pool", scheduled_event(SLOT))
 
     def at_statement(self, number: int, action: Callable[[], None]) -> None:
         """Do something just before the job's n-th statement."""
@@ -206,31 +205,33 @@ class Scene:
 
 
 @pytest.fixture
-def scene(server: postgres.Server, arcade: Arcade, dynamodb: "DynamoDBClient") -> Iterator[Scene]:
-    with stand_in_for(server.admin_url) as stand_in:
-        clock = TroubledClock()
-        url = stand_in.url(str(arcade.engine.url.database), password=server.admin_url.password or PASSWORD)
-        env = {"DATABASE_URL": url, "RUNS_TABLE_NAME": "runs"}
-        app = build_app(env, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
+def clock() -> TroubledClock:
+    return TroubledClock()
+
+
+@pytest.fixture
+def scene(server: postgres.Server, arcade: Arcade, start_app: StartApp, clock: TroubledClock) -> Iterator[Scene]:
+    with proxy_to(server.admin_url) as proxy:
+        url = proxy.url(str(arcade.engine.url.database), password=server.admin_url.password or PASSWORD)
+        app = start_app(DATABASE_URL=url)
         pools = tuple(arcade.add_pool("2026-01-11", game=game) for game in ("pong", "snake", "tetris"))
-        yield Scene(stand_in, clock, arcade, app, pools)
-        app.engine.dispose()
+        yield Scene(proxy, clock, arcade, app, pools)
 
 
 def backed_off(slept: list[float]) -> bool:
-    """Each pause with jitter, none above the longest, and all of them within the patience and one more."""
+    """Each pause with jitter, none above the longest, and all of them within the retry budget and one more."""
     return all(0 <= pause <= LONGEST_DELAY for pause in slept) and 0 < sum(slept) <= RETRY_BUDGET + LONGEST_DELAY
 
 
 def test_s15_one_container_never_opens_a_second_connection(scene: Scene) -> None:
     """The pool has no more; and a run whose connection is cut leaves one, not one for each attempt."""
     assert (scene.app.engine.pool.size(), scene.app.engine.pool._max_overflow) == (1, 0)
-    scene.at_statement(5, scene.stand_in.cut)
+    scene.at_statement(5, scene.proxy.cut)
     assert scene.run()["status"] == "succeeded"
     query = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'arcade-jobs' AND datname = :name")
     with scene.arcade.engine.connect() as connection:
         assert connection.scalar(query, {"name": scene.arcade.engine.url.database}) == 1
-    assert scene.stand_in.connections == 2
+    assert scene.proxy.connections == 2
 
 
 STARTING = ("57P03", "the database system is starting up")
@@ -239,8 +240,8 @@ FULL = ("53300", "sorry, too many clients already")
 
 @pytest.mark.parametrize("answer", [STARTING, FULL], ids=["starting", "full"])
 def test_s15_a_database_that_resumes_or_has_room_again_is_waited_for(scene: Scene, answer: tuple[str, str]) -> None:
-    scene.stand_in.answer = answer
-    scene.clock.later = [(12, lambda: setattr(scene.stand_in, "answer", None))]
+    scene.proxy.answer = answer
+    scene.clock.later = [(12, lambda: setattr(scene.proxy, "answer", None))]
     assert scene.run()["status"] == "succeeded"
     assert scene.settled() == ["finalized"] * 3
     assert 12 <= sum(scene.clock.slept) <= 12 + LONGEST_DELAY
@@ -252,14 +253,14 @@ def test_s15_a_failover_at_any_statement_is_waited_out_and_nothing_is_settled_tw
     scene: Scene, statement: int
 ) -> None:
     """Cut in the middle, refused for ten seconds, starting up for five more, then there again."""
-    stand_in = scene.stand_in
+    proxy = scene.proxy
 
     def up_but_starting() -> None:
-        stand_in.answer = STARTING
-        stand_in.open()
+        proxy.answer = STARTING
+        proxy.open()
 
-    scene.at_statement(statement, stand_in.close)
-    scene.clock.later = [(10, up_but_starting), (15, lambda: setattr(stand_in, "answer", None))]
+    scene.at_statement(statement, proxy.close)
+    scene.clock.later = [(10, up_but_starting), (15, lambda: setattr(proxy, "answer", None))]
     result = scene.run()
     assert (result["status"], result["result"]["pools_finalized"]) == ("succeeded", 3)
     assert scene.settled() == ["finalized"] * 3
@@ -275,19 +276,19 @@ def test_s15_trouble_that_does_not_pass_fails_the_run_once_and_not_pool_by_pool(
     """In the middle too: the back-off is spent once, and not again for each pool that is left."""
 
     def break_down() -> None:
-        scene.stand_in.answer = {"full": FULL, "starting": STARTING}.get(trouble)
-        scene.stand_in.cut() if scene.stand_in.answer else scene.stand_in.close()
+        scene.proxy.answer = {"full": FULL, "starting": STARTING}.get(trouble)
+        scene.proxy.cut() if scene.proxy.answer else scene.proxy.close()
 
     if statement:
         scene.at_statement(statement, break_down)
     else:
         break_down()
-    said = {"full": r"too many clients already \(SQLSTATE 53300\)", "starting": r"starting up \(SQLSTATE 57P03\)"}
-    with pytest.raises(RunNotSucceededError, match=f"failed; .*{said.get(trouble, 'create a connection to host')}"):
+    messages = {"full": r"too many clients already \(SQLSTATE 53300\)", "starting": r"starting up \(SQLSTATE 57P03\)"}
+    with pytest.raises(RunNotSucceededError, match=f"failed; .*{messages.get(trouble, 'create a connection to host')}"):
         scene.run()
     assert backed_off(scene.clock.slept)
     assert sum(scene.clock.slept) > 10
-    assert scene.stand_in.connections < 60
+    assert scene.proxy.connections < 60
     out, err = capsys.readouterr()
     assert_no_secret(out + err)
 
@@ -302,15 +303,15 @@ def test_s15_trouble_that_does_not_pass_fails_the_run_once_and_not_pool_by_pool(
     ],
     ids=lambda answer: answer[0],
 )
-def test_s15_a_refusal_is_told_at_once_and_never_tried_again(
+def test_s15_a_refusal_is_reported_at_once_and_never_retried(
     scene: Scene, capsys: pytest.CaptureFixture[str], answer: tuple[str, str]
 ) -> None:
-    scene.stand_in.answer = answer
+    scene.proxy.answer = answer
     with pytest.raises(RunNotSucceededError) as raised:
         scene.run()
     assert f"{answer[1]} (SQLSTATE {answer[0]})" in str(raised.value)
     assert scene.clock.slept == []
-    assert scene.stand_in.connections == 1
+    assert scene.proxy.connections == 1
     stored = scene.app.runner.store.client.scan(TableName="runs")["Items"]
     out, err = capsys.readouterr()
     assert_no_secret(out + err + json.dumps(stored) + "".join(traceback.format_exception(raised.value)))
@@ -334,6 +335,7 @@ def chain(error: BaseException) -> str:
 def test_s15_no_secret_is_written_wherever_the_password_comes_from(
     server: postgres.Server,
     dynamodb: "DynamoDBClient",
+    start_app: StartApp,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     auth: str,
@@ -343,25 +345,22 @@ def test_s15_no_secret_is_written_wherever_the_password_comes_from(
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     secret = boto3.client("secretsmanager").create_secret(Name="db", SecretString=json.dumps({"password": PASSWORD}))
-    clock = FakeClock(now=datetime(2026, 1, 12, 0, 1, tzinfo=UTC))
-    with stand_in_for(server.admin_url) as stand_in:
+    with proxy_to(server.admin_url) as proxy:
         env = {
-            "DATABASE_URL": stand_in.url("arcade", user="jobs", password=PASSWORD if auth == "url" else None),
+            "DATABASE_URL": proxy.url("arcade", user="jobs", password=PASSWORD if auth == "url" else None),
             "DATABASE_AUTH": auth,
             "DATABASE_SECRET_ARN": secret["ARN"],
-            "RUNS_TABLE_NAME": "runs",
         }
-        stand_in.answer = ("28P01", 'password authentication failed for user "jobs"')
+        proxy.answer = ("28P01", 'password authentication failed for user "jobs"')
         if trouble == "gone":
-            stand_in.close()
-        app = build_app(env, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
+            proxy.close()
+        app = start_app(**env)
         with pytest.raises(RunNotSucceededError) as raised:
-            replace(prize_pool.handler, app=lambda: app)(scheduled_event(SLOT), FakeContext())
-        with pytest.raises(Exception) as bare:  # noqa: PT011 - whatever it is, it holds no secret
+            invoke(app, "prize-pool", scheduled_event(SLOT))
+        with pytest.raises(Exception) as bare:  # noqa: PT011 - any error: it holds no secret
             app.engine.connect()
         stored = json.dumps(dynamodb.scan(TableName="runs")["Items"])
-        result = replace(prize_pool.handler, app=lambda: app)({}, FakeContext())
-        app.engine.dispose()
+        result = invoke(app, "prize-pool", {})
     out, err = capsys.readouterr()
     assert "Traceback" in out
     assert_no_secret("\n".join([out, err, stored, json.dumps(result), chain(raised.value), chain(bare.value)]))

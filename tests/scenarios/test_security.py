@@ -3,29 +3,23 @@
 import ast
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from functions import cleanup, leaderboard, prize_pool
-from shared.app import App, build_app
-from shared.db.tables import game_sessions
+from shared.app import App
 from shared.domain.tick import MAX_TEXT, BadEventError, Tick
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
+from tests.jobs import HANDLERS, StartApp, invoke
 
 ROOT = Path(__file__).parents[2]
 TAKES_SQL = {"text", "exec_driver_sql", "literal_column", "DDL", "from_statement", "TextClause"}
-HANDLERS = (prize_pool.handler, leaderboard.handler, cleanup.handler)
 # Where a statement is put together. All of it is run by the operator's own machine, none of it by a function.
 ALLOWED = {
     "infra/schema/__init__.py": "the name of Alembic's table, a constant",
@@ -105,12 +99,9 @@ def test_security_a_literal_statement_is_none() -> None:
 
 
 @pytest.fixture
-def app(arcade: Arcade, dynamodb: "DynamoDBClient", clock: FakeClock) -> Iterator[App]:
+def app(start_app: StartApp, clock: FakeClock) -> App:
     clock.now = clock.now.replace(hour=4)
-    env = {"DATABASE_URL": arcade.engine.url.render_as_string(hide_password=False), "RUNS_TABLE_NAME": "runs"}
-    app = build_app(env, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
-    yield app
-    app.engine.dispose()
+    return start_app()
 
 
 def test_security_hostile_players_and_reasons_are_nothing_but_text(arcade: Arcade, app: App, clock: FakeClock) -> None:
@@ -125,7 +116,7 @@ def test_security_hostile_players_and_reasons_are_nothing_but_text(arcade: Arcad
     for day, hostile in enumerate(HOSTILE, start=13):
         event = {"time": f"2026-01-{day:02}T03:30:00Z", "actor": hostile, "reason": hostile}
         clock.now = datetime.fromisoformat(event["time"])
-        results = [replace(handler, app=lambda: app)(event, FakeContext()) for handler in HANDLERS]
+        results = [invoke(app, job, event) for job in HANDLERS]
         assert [result["status"] for result in results] == ["succeeded"] * 3
         for result in results:
             stored = app.runner.store.get(result["run_id"])
@@ -134,7 +125,7 @@ def test_security_hostile_players_and_reasons_are_nothing_but_text(arcade: Arcad
     assert {pool_id: arcade.pool(pool_id).winner_address for pool_id in pools} == pools
     assert {arcade.pool(pool_id).total_amount_usdc for pool_id in pools} == {Decimal("0.7")}
     with arcade.engine.connect() as connection:
-        left = set(connection.scalars(select(game_sessions.c.player_address)))
+        left = set(connection.scalars(text("SELECT player_address FROM game_sessions")))
     assert left == {*HOSTILE, "0xloser"}
 
 
@@ -151,18 +142,18 @@ def lines_of(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.removesuffix("\n").split("\n")]
 
 
-@pytest.mark.parametrize("handler", HANDLERS, ids=lambda handler: handler.job)
+@pytest.mark.parametrize("job", HANDLERS)
 def test_security_what_an_event_says_stays_inside_its_own_log_line(
-    app: App, capsys: pytest.CaptureFixture[str], handler: Any
+    app: App, capsys: pytest.CaptureFixture[str], job: str
 ) -> None:
     for number, forged in enumerate(FORGED):
-        replace(handler, app=lambda: app)({"actor": forged, "reason": forged}, FakeContext(aws_request_id=f"r{number}"))
+        invoke(app, job, {"actor": forged, "reason": forged}, FakeContext(aws_request_id=f"r{number}"))
         found = lines_of(capsys.readouterr().out)
         assert len(found) == 2  # the counts and the result
-        assert {line["run_id"] for line in found} == {f"{handler.job}:r{number}"}
-        [told] = [line for line in found if "_aws" not in line]
-        assert (told["level"], told["message"]) == ("INFO", "run succeeded")
-        assert (told["run"]["actor"], told["run"]["reason"]) == (forged, forged)
+        assert {line["run_id"] for line in found} == {f"{job}:r{number}"}
+        [logged] = [line for line in found if "_aws" not in line]
+        assert (logged["level"], logged["message"]) == ("INFO", "run succeeded")
+        assert (logged["run"]["actor"], logged["run"]["reason"]) == (forged, forged)
 
 
 @pytest.mark.parametrize(
@@ -198,13 +189,13 @@ def test_security_a_database_error_cannot_break_out_of_its_line_either(
     arcade.play(FORGED[0] + FORGED[1], 9, "2026-01-11T10:00:00Z")
     with arcade.engine.begin() as connection:
         connection.exec_driver_sql(
-            "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS"
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN RAISE 'no prize for %', NEW.winner_address; END $$"
         )
         connection.exec_driver_sql(
-            "CREATE TRIGGER tell BEFORE UPDATE ON prize_pools FOR EACH ROW EXECUTE FUNCTION tell()"
+            "CREATE TRIGGER refuse BEFORE UPDATE ON prize_pools FOR EACH ROW EXECUTE FUNCTION refuse()"
         )
-    result = replace(prize_pool.handler, app=lambda: app)({}, FakeContext())
+    result = invoke(app, "prize-pool", {})
     assert result["status"] == "partial"
     assert arcade.pool(pool_id).status == "active"
     lines_of(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""The Data API's stand-in: a real client whose requests are answered out of a real PostgreSQL.
+"""A fake of the RDS Data API: a real client whose requests are answered by a real PostgreSQL.
 
 It keeps to what AWS documents for Aurora Serverless v2
 (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/data-api.limitations.html): one statement a call, no more
@@ -43,7 +43,7 @@ class FakeDataApi:
         limit: seconds that a statement may take.
         refusal: a code and a message that every request is refused with.
         after: called when a statement has run, before it is answered.
-        going_on: statements that were not answered and run on.
+        going_on: statements that timed out for the caller and run on.
     """
 
     url: URL
@@ -59,7 +59,7 @@ class FakeDataApi:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """A session whose clients of `rds-data` come here instead of to AWS."""
+        """A session whose `rds-data` clients are answered here instead of by AWS."""
         session = boto3.Session("key", "secret", region_name="eu-west-1")
         session.events.register_first("before-send.rds-data", self._answer)
         return session

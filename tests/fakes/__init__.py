@@ -1,7 +1,8 @@
-"""Stand-ins that behave: a clock that is set by hand, an invocation's context, a job that does as it is told."""
+"""Fakes that behave: a clock that is set by hand, an invocation's context, events and runs."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from shared.domain.run import Run
@@ -10,7 +11,7 @@ from shared.domain.tick import Tick
 
 @dataclass
 class FakeClock:
-    """A wall clock that moves when it is told to, or when somebody sleeps."""
+    """A wall clock that moves when it is set, or when somebody sleeps."""
 
     now: datetime = datetime(2026, 1, 12, 0, 0, 30, tzinfo=UTC)
     slept: list[float] = field(default_factory=list)
@@ -34,7 +35,7 @@ class FakeContext:
         return self.remaining_ms
 
 
-def scheduled_event(time: str) -> dict[str, object]:
+def scheduled_event(time: str) -> dict[str, Any]:
     """What EventBridge sends."""
     return {
         "version": "0",
@@ -52,7 +53,7 @@ def scheduled_event(time: str) -> dict[str, object]:
 def make_run(
     at: str, *, job: str = "prize-pool", dry_run: bool = False, scheduled: bool = True, seconds_left: float = 300
 ) -> Run:
-    """A run for a slot, with time enough unless it is said otherwise."""
+    """A run for a slot, by default with time enough."""
     now = datetime.fromisoformat(at) + timedelta(minutes=1)
     event = scheduled_event(at) if scheduled and not dry_run else {"time": at, "dry_run": dry_run}
     tick = Tick.from_event(event, now=now, request_id=str(uuid4()))

@@ -1,4 +1,4 @@
-"""A stand-in for a database server's address: it passes on, cuts, refuses, or answers with an error of PostgreSQL's."""
+"""A TCP proxy before a PostgreSQL server: it forwards, cuts, refuses, or answers with an error of PostgreSQL's."""
 
 import contextlib
 import socket
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from sqlalchemy import URL
 
 
-class StandIn:
-    """Listens on loopback and passes everything on to a real server, until it is told otherwise.
+class DatabaseProxy:
+    """Listens on loopback and forwards everything to a real server.
 
     Attributes:
-        answer: SQLSTATE and message with which every new connection is refused; None: it is passed on.
+        answer: SQLSTATE and message with which every new connection is refused; None: it is forwarded.
         connections: how many were made.
     """
 
@@ -28,13 +28,13 @@ class StandIn:
         self.open()
 
     def open(self) -> None:
-        """Listen, on the port of before if there was one."""
+        """Listen, on the same port as before if there was one."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
     def close(self) -> None:
-        """Refuse new connections, and cut those that there are."""
+        """Refuse new connections, and cut the open ones."""
         listener, self._listener = self._listener, None
         if listener is not None:
             with contextlib.suppress(OSError):
@@ -43,7 +43,7 @@ class StandIn:
         self.cut()
 
     def cut(self) -> None:
-        """End every connection in the middle of whatever it does."""
+        """Drop every connection, in the middle of a statement too."""
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
@@ -76,7 +76,7 @@ class StandIn:
         return socket.create_connection((str(self._server.host), self._server.port or 5432))
 
     def url(self, database: str, *, user: str | None = None, password: str | None = None) -> str:
-        """How to reach a database of the server by way of here."""
+        """The URL of a database of the server, through the proxy."""
         real = self._server
         return URL.create(
             "postgresql+pg8000", user or real.username, password or real.password, "127.0.0.1", self.port, database
@@ -105,10 +105,10 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def stand_in_for(server: URL) -> Iterator[StandIn]:
-    """Lend a stand-in for the server of a URL."""
-    lent = StandIn(server)
+def proxy_to(server: URL) -> Iterator[DatabaseProxy]:
+    """Open a proxy to the server of a URL."""
+    proxy = DatabaseProxy(server)
     try:
-        yield lent
+        yield proxy
     finally:
-        lent.close()
+        proxy.close()

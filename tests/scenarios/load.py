@@ -1,4 +1,4 @@
-"""A storm: fifty players pay and play at once while pools are settled, boards ranked and sessions cleaned."""
+"""A load test: fifty players pay and play at once while pools are settled, boards ranked and sessions cleaned."""
 
 import random
 import threading
@@ -13,44 +13,39 @@ from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from infra.demo.platform import Platform, PlatformError
 from infra.demo.plays import Play
+from shared.app import App
 from shared.db.errors import sqlstate
+from tests.arcade import Arcade
 from tests.fakes import FakeClock
+from tests.jobs import invoke
 from tests.plays import Key, keys
-from tests.scenarios.conftest import Container
 
 WRITERS = 50
 GAMES = ("pong", "snake")
 PLAYS_A_DAY = 25
 FIRST_DAY = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 ZONE = ZoneInfo("UTC")
-FORGE = text("""
-    INSERT INTO leaderboard_entries AS entry (
-        session_id, game_type, player_address, score, period_type, period_date, created_at)
-    VALUES (:id, :game, :player, :score, 'daily', :day, :at), (:id, :game, :player, :score, 'weekly', :monday, :at)
-    ON CONFLICT (player_address, game_type, period_type, period_date) DO UPDATE
-    SET session_id = excluded.session_id, score = excluded.score, created_at = excluded.created_at
-""")
 
 
 @dataclass
-class Storm:
-    """What the writers were promised: what committed, by pool; and what went wrong.
+class Load:
+    """The writers and the jobs, and what was acknowledged to the writers, by pool.
 
     Attributes:
         engine: of the database; each writer has a connection of its own.
         clock: of the jobs; moved to each midnight.
-        jobs: a container for each job.
-        seconds: how long it blows.
+        apps: one for each job.
+        seconds: how long the writers write.
     """
 
     engine: Engine
     clock: FakeClock
-    jobs: dict[str, Container]
+    apps: dict[str, App]
     seconds: float
     day: int = 0
     paid: dict[Key, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
@@ -58,23 +53,24 @@ class Storm:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    until: float = 0
 
-    def blow(self) -> None:
-        """Until the time is up; then settle, clean and rank what is left."""
-        for container in self.jobs.values():
-            event.listen(container.app.engine, "handle_error", self._note_error)
+    def run(self) -> None:
+        """Write until the time is up; then settle, clean and rank what is left."""
+        for app in self.apps.values():
+            event.listen(app.engine, "handle_error", self._note_error)
         self.clock.now = self._midnight() + timedelta(minutes=1)
         self.until = monotonic() + self.seconds
         players = create_engine(self.engine.url, pool_size=WRITERS, max_overflow=0, pool_timeout=120)
         try:
-            with ThreadPoolExecutor(WRITERS + len(self.jobs)) as threads:
-                blowing = [threads.submit(self._play, players, random.Random(n)) for n in range(WRITERS)]
-                blowing += [
+            with ThreadPoolExecutor(WRITERS + len(self.apps)) as threads:
+                threads_running = [threads.submit(self._play, players, random.Random(n)) for n in range(WRITERS)]
+                threads_running += [
                     threads.submit(self._settle_days),
                     threads.submit(self._repeat, "leaderboard"),
                     threads.submit(self._repeat, "cleanup"),
                 ]
-                for thread in blowing:
+                for thread in threads_running:
                     thread.result(self.seconds + 300)
         finally:
             players.dispose()
@@ -90,7 +86,7 @@ class Storm:
         self.failures.append(f"a job: {context.original_exception}")
 
     def _invoke(self, job: str) -> None:
-        result = self.jobs[job].invoke(job, {})
+        result = invoke(self.apps[job], job, {})
         with self.lock:
             self.counts[job] += 1
             if result["status"] != "succeeded":
@@ -101,7 +97,7 @@ class Storm:
             self._invoke(job)
 
     def _settle_days(self) -> None:
-        """A day ends as soon as there is something to settle, in the midst of its scores."""
+        """A day ends as soon as there is something to settle, while its scores are still being written."""
         while monotonic() < self.until:
             enough = self.counts["scores"] + PLAYS_A_DAY
             while self.counts["scores"] < enough and monotonic() < self.until:
@@ -125,7 +121,7 @@ class Storm:
                     self._count("scores", lambda play=play: self._add_score(play))
 
     def _next_play(self, dice: random.Random) -> Play:
-        """A play of this day, or now and then of the one before: its player was slow."""
+        """A play of this day, or one time in ten of the day before: its player was slow."""
         midnight = self._midnight() - timedelta(days=dice.random() < 0.1)
         completed_at = midnight + timedelta(seconds=dice.randrange(60, 86_400))
         return Play(
@@ -142,15 +138,18 @@ class Storm:
     def _forge(self, players: Engine, dice: random.Random) -> None:
         """The same few forgers again and again, so that cleaning meets entries that are being improved."""
         day = self._midnight()
-        values = {"id": uuid4(), "game": dice.choice(GAMES), "player": f"0xforger{dice.randrange(5)}"}
-        score = {"score": dice.randrange(10**9), "at": day - timedelta(hours=2)}
+        reached_at = (day - timedelta(hours=2)).isoformat()  # old enough to be an orphan
+        score = int(monotonic() * 1000)  # better each time
+        player, game = f"0xforger{dice.randrange(5)}", dice.choice(GAMES)
         with players.begin() as connection:
-            connection.execute(
-                FORGE, values | score | {"day": day.date(), "monday": (day - timedelta(days=day.weekday())).date()}
-            )
+            forger = Arcade(players).within(connection)
+            for period, board in (("daily", day), ("weekly", day - timedelta(days=day.weekday()))):
+                forger.add_entry(
+                    uuid4(), score, reached_at, player=player, game=game, period=period, day=board.date().isoformat()
+                )
 
     def _write(self, write: Callable[[], object]) -> bool:
-        """Whether it was taken. Refused by the seal is no failure; anything else of the database's is."""
+        """Whether it committed. Refused by the seal is no failure; any other database error is."""
         try:
             write()
         except PlatformError:

@@ -1,11 +1,11 @@
-"""The emulated DynamoDB of this process, for others on this machine."""
+"""DynamoDB for several at once: moto one call at a time, and the same over HTTP for other processes."""
 
 import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore import xform_name
 from botocore.exceptions import ClientError
@@ -14,25 +14,28 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
-class OneAtATime:
-    """A client whose calls wait for each other: the emulation's own are not atomic, as DynamoDB's are."""
-
+class _OneAtATime:
     def __init__(self, client: "DynamoDBClient") -> None:
         self.exceptions = client.exceptions
         self._client = client
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**parameters: Any) -> Any:
-            with self._turn:
+            with self._lock:
                 return getattr(self._client, operation)(**parameters)
 
         return call
 
 
+def one_at_a_time(client: "DynamoDBClient") -> "DynamoDBClient":
+    """A client whose calls wait for each other: DynamoDB's writes to an item are atomic, moto's are not."""
+    return cast("DynamoDBClient", _OneAtATime(client))
+
+
 @contextlib.contextmanager
-def serve(client: OneAtATime) -> Iterator[str]:
-    """Pass on what is asked over HTTP; lend the address. DynamoDB's JSON is that of the client's own parameters."""
+def serve(client: "DynamoDBClient") -> Iterator[str]:
+    """Answer HTTP requests with the client; yields the address. DynamoDB's JSON is that of the client's parameters."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -44,7 +47,7 @@ def serve(client: OneAtATime) -> Iterator[str]:
             except ClientError as error:
                 status, answer = 400, {"__type": error.response["Error"]["Code"], "message": str(error)}
             body = json.dumps(answer).encode()
-            with contextlib.suppress(OSError):  # who asked was killed
+            with contextlib.suppress(OSError):  # the process that asked was killed
                 self.send_response(status)
                 self.send_header("Content-Type", "application/x-amz-json-1.0")
                 self.send_header("Content-Length", str(len(body)))
@@ -54,8 +57,11 @@ def serve(client: OneAtATime) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.handle_error = lambda *_: None  # who asked was killed
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:  # the process that asked was killed
+            pass
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
