@@ -91,8 +91,9 @@ class Arcade:
         amount: str = "0.01",
         session_id: UUID | None = None,
     ) -> UUID:
+        session_id = session_id or uuid4()
         session = {
-            "id": session_id or uuid4(),
+            "id": session_id,
             "game": game,
             "player": player,
             "amount": Decimal(amount),
@@ -102,7 +103,7 @@ class Arcade:
             "completed_at": datetime.fromisoformat(completed_at) if completed_at else None,
         }
         self._execute(_ADD_SESSION, session)
-        return session["id"]
+        return session_id
 
     def complete(self, session_id: UUID, score: int, completed_at: str) -> None:
         """The end of a game that was being played."""

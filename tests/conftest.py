@@ -15,7 +15,9 @@ from sqlalchemy import Engine, create_engine
 
 from infra import schema as migrations
 from infra.demo.runs_table import create_runs_table
+from infra.local import emulator as aws_emulator
 from infra.local import postgres
+from infra.local.emulator import Emulator
 from shared.app import App, build_app
 from shared.db import connection as db_connection
 from shared.db.connection import open_engine
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ROOT = Path(__file__).parent.parent
+EMULATOR_PYTHON = ROOT / ".emulator" / "venv" / "bin" / "python"
 RUNS_TABLE = "runs"
 
 
@@ -69,6 +72,29 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
         client = boto3.client("dynamodb", region_name="us-east-1")
         create_runs_table(client, RUNS_TABLE)
         yield client
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """The AWS emulator of the laptop cloud, for what other processes have to reach, or moto alone cannot prove."""
+    folder = tmp_path_factory.mktemp("emulator")
+    yield aws_emulator.start(folder, python=EMULATOR_PYTHON, port=0)
+    aws_emulator.stop(folder)
+
+
+@pytest.fixture
+def emulated_dynamodb(emulator: Emulator) -> Iterator["DynamoDBClient"]:
+    """A DynamoDB client on the emulator, with the runs table `runs`."""
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=emulator.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    create_runs_table(client, RUNS_TABLE)
+    yield client
+    client.delete_table(TableName=RUNS_TABLE)
 
 
 @pytest.fixture

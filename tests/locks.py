@@ -1,4 +1,4 @@
-"""Who waits for whom, as PostgreSQL sees it: what tests look at instead of sleeping."""
+"""Which connection waits for a lock, by PostgreSQL's own account: tests poll it instead of sleeping."""
 
 import time
 
@@ -12,7 +12,7 @@ def pid_of(connection: Connection) -> int:
 
 
 def await_lock(engine: Engine, pid: int | None = None) -> None:
-    """Look until a connection waits for a lock; without a pid, until one of the jobs' connections does."""
+    """Poll until a connection waits for a lock; without a pid, until one of the jobs' connections does."""
     condition = "pid = :pid" if pid else "application_name = 'arcade-jobs' AND datname = current_database()"
     query = text(f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND {condition}")
     deadline = time.monotonic() + TIMEOUT

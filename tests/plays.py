@@ -40,9 +40,12 @@ def expected_pools(plays: Iterable[Play], zone: ZoneInfo) -> dict[Key, tuple[Dec
 
 def expected_boards(plays: Iterable[Play], zone: ZoneInfo) -> dict[Key, dict[str, Best]]:
     boards: dict[Key, dict[str, Best]] = defaultdict(dict)
-    for play in sorted((play for play in plays if play.completed_at), key=lambda play: play.completed_at):
-        best = Best(play.score, play.completed_at, play.session_id)
-        for key in [*keys(play.game_type, play.completed_at, zone), Key(play.game_type, "alltime", date(1970, 1, 1))]:
+    completed = [
+        (play, play.completed_at, play.score) for play in plays if play.completed_at and play.score is not None
+    ]
+    for play, at, score in sorted(completed, key=lambda each: each[1]):
+        best = Best(score, at, play.session_id)
+        for key in [*keys(play.game_type, at, zone), Key(play.game_type, "alltime", date(1970, 1, 1))]:
             board = boards[key]
             if play.player_address not in board or board[play.player_address].score < best.score:
                 board[play.player_address] = best

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from pg8000.exceptions import DatabaseError, InterfaceError
 from pg8000.native import to_statement
 from sqlalchemy import URL, NullPool, PoolProxiedConnection, create_engine
@@ -61,12 +62,12 @@ class FakeDataApi:
     def session(self) -> boto3.Session:
         """A session whose `rds-data` clients are answered here instead of by AWS."""
         session = boto3.Session("key", "secret", region_name="eu-west-1")
-        session.events.register_first("before-send.rds-data", self._answer)
+        session.events.register_first("before-send.rds-data", cast("Any", self._answer))
         return session
 
     def _answer(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         assert request.url == "https://rds-data.eu-west-1.amazonaws.com/Execute"
-        call = json.loads(request.body)
+        call = json.loads(cast("bytes", request.body))
         assert (call["resourceArn"], call["secretArn"]) == (self.cluster, self.secret)
         assert call["database"] == self.url.database
         try:
@@ -74,7 +75,7 @@ class FakeDataApi:
         except DataApiError as error:
             code, message = error.args
             status, headers, body = STATUS.get(code, 400), {"x-amzn-ErrorType": code}, {"message": message}
-        return AWSResponse(request.url, status, headers, _Raw(json.dumps(body).encode()))
+        return AWSResponse(request.url, status, HTTPHeaders.from_dict(headers), _Raw(json.dumps(body).encode()))
 
     def _execute(self, call: dict[str, Any]) -> dict[str, Any]:
         if self.refusal:
@@ -88,7 +89,7 @@ class FakeDataApi:
         self.statements.append(call["sql"])
         engine = create_engine(self.url, poolclass=NullPool)
         session = engine.raw_connection()
-        backend = int.from_bytes(session.driver_connection._backend_key_data[:4], "big")
+        backend = int.from_bytes(cast("Any", session.driver_connection)._backend_key_data[:4], "big")
         executor = ThreadPoolExecutor(1)
         running = executor.submit(_run, session, call)
         executor.shutdown(wait=False)

@@ -50,6 +50,8 @@ def open_containers() -> Iterator[Containers]:
         text=True,
     )
     with process:  # its end of input is its end
+        assert process.stdin is not None
+        assert process.stdout is not None
         yield Containers(orders=process.stdin, answers=process.stdout)
 
 

@@ -115,6 +115,7 @@ class Model:
             session = self.sessions.get(entry.session_id)
             if (
                 session is not None
+                and session.completed_at is not None
                 and (session.status, session.player, session.game, session.score)
                 == ("completed", entry.player, board.game, entry.score)
                 and self.board(board.game, board.period_type, session.completed_at) == board

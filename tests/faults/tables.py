@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, Row, text
+from sqlalchemy import Engine, text
 
 from tests.faults.model import Board, Entry, Pool, Session
 from tests.faults.scenes import TABLES
@@ -39,17 +39,21 @@ class Tables:
             connection.exec_driver_sql(EMPTY)
 
     def sessions(self) -> dict[UUID, Session]:
-        return {row[0]: Session(*row[1:]) for row in self._read(SESSIONS)}
+        return {session_id: Session(*rest) for session_id, *rest in self._read(SESSIONS)}
 
     def entries(self) -> dict[int, Entry]:
-        return {row[0]: Entry(Board(*row[1:4]), *row[4:]) for row in self._read(ENTRIES)}
+        return {number: Entry(Board(*key), *rest) for number, key, rest in self._read_keyed(ENTRIES)}
 
     def pools(self) -> dict[int, Pool]:
-        return {row[0]: Pool(Board(*row[1:4]), *row[4:]) for row in self._read(POOLS)}
+        return {number: Pool(Board(*key), *rest) for number, key, rest in self._read_keyed(POOLS)}
 
     def touched(self) -> set[Board]:
         return {Board(*row) for row in self._read(TOUCHED)}
 
-    def _read(self, query: str) -> list[Row[Any]]:
+    def _read_keyed(self, query: str) -> list[tuple[int, Any, Any]]:
+        """Id, key columns of the board, and the rest of each row."""
+        return [(row[0], row[1:4], row[4:]) for row in self._read(query)]
+
+    def _read(self, query: str) -> list[Any]:
         with self.engine.connect() as connection:
             return list(connection.execute(text(query)))

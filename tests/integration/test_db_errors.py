@@ -6,8 +6,8 @@ from shared.db.connection import open_engine
 from shared.db.errors import describe, is_connection_lost, is_transient, sqlstate
 
 
-def test_a_refused_connection_is_known_by_its_reason_and_not_tried_again(server: postgres.Server) -> None:
-    """The server says why and hangs up; whether the driver's goodbye then fails is a race, hence the many times."""
+def test_a_refused_connection_carries_the_servers_reason_and_is_not_retried(server: postgres.Server) -> None:
+    """The server says why and hangs up; whether the driver then fails to close is a race, hence the many times."""
     engine = open_engine(server.admin_url.set(database="absent").render_as_string())
     for _ in range(50):
         with pytest.raises((DBAPIError, OSError)) as refused:

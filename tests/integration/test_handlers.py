@@ -168,6 +168,7 @@ def test_a_scheduled_run_that_is_partial_raises_and_its_retry_finishes_it(
     [published] = metrics(capsys.readouterr().out)
     assert published["values"] == {"RunFailed": 1, "ItemsProcessed": 1, "ItemsFailed": 1, "PoolsWithoutWinner": 1}
     [stored] = app.runner.store.list_runs()
+    assert stored.counts is not None
     assert (stored.status, stored.attempt, stored.counts["errors"]) == ("partial", 1, 1)
     a_poisoned_pool.execute("DROP TRIGGER poison ON prize_pools")
     retried = invoke(app, "prize-pool", event("prize_pool"))

@@ -1,4 +1,4 @@
-"""The stand-in platform, against boards and pools that Python counts by itself."""
+"""The demo's platform, against boards and pools that Python counts by itself."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -132,6 +132,8 @@ def test_only_a_strictly_better_score_replaces_one(engine: Engine, at_once: bool
     for expected, plays in ((first, [first, equal]), (better, [worse, better])):
         for part in [plays] if at_once else [[play] for play in plays]:
             platform.receive(started=part, completed=part)
+        assert expected.score is not None
+        assert expected.completed_at is not None
         bests = {board["0xa"] for board in found_boards(engine).values()}
         assert bests == {Best(expected.score, expected.completed_at, expected.session_id)}
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from shared.domain.run import Outcome, Run, RunStatus
+from shared.metrics import Metric
 from shared.services.prize_pool import PrizePoolSettler
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
@@ -101,11 +103,11 @@ def test_of_equal_scores_the_earliest_wins_and_of_equal_times_the_lowest_id(arca
     ],
 )
 def test_an_entry_that_its_own_session_does_not_back_is_passed_over(
-    arcade: Arcade, settler: Settle, backing: dict[str, str] | None
+    arcade: Arcade, settler: Settle, backing: dict[str, Any] | None
 ) -> None:
     pool_id = arcade.add_pool("2026-01-11")
     arcade.play("0xhonest", 5, "2026-01-11T10:00:00Z")
-    session = {"player": "0xforger", "score": 9, "completed_at": "2026-01-11T11:00:00Z"}
+    session: dict[str, Any] = {"player": "0xforger", "score": 9, "completed_at": "2026-01-11T11:00:00Z"}
     session_id = uuid4() if backing is None else arcade.add_session("2026-01-10T23:00:00Z", **{**session, **backing})
     arcade.add_entry(session_id, 9, "2026-01-11T11:00:00Z", player="0xforger")
     outcome = settler(make_run(MIDNIGHT))
@@ -122,7 +124,7 @@ def test_a_pool_without_a_valid_entry_is_settled_without_a_winner_and_keeps_its_
     arcade.add_entry(uuid4(), 9, "2026-01-11T11:00:00Z", game="snake")
     outcome = settler(make_run(MIDNIGHT))
     assert outcome.status is RunStatus.SUCCEEDED
-    assert outcome.result["pools_without_winner"] == outcome.metrics["PoolsWithoutWinner"] == 2
+    assert outcome.result["pools_without_winner"] == outcome.metrics[Metric.POOLS_WITHOUT_WINNER] == 2
     assert [warning["warning"] for warning in outcome.result["warnings"]] == [
         "no valid entry: settled without a winner, 1.500000 USDC kept",
         "no valid entry: settled without a winner, 0.700000 USDC kept",

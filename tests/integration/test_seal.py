@@ -1,4 +1,4 @@
-"""The seal on settled pools (docs/design.md, Sealing): the database itself refuses, whoever writes."""
+"""The seal on settled pools (docs/design.md, Sealing): the database itself refuses, for every role."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from infra.schema.session import message
@@ -20,34 +20,16 @@ DAY = "2026-01-05"  # a Monday: a day and a week begin with it
 NOON = f"{DAY}T12:00:00+00:00"
 STARTS_AT, ENDS_AT = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 6, tzinfo=UTC)
 
-ENTER = text("""
-    INSERT INTO leaderboard_entries AS entry (
-        session_id, game_type, player_address, score, period_type, period_date, created_at)
-    VALUES (:session_id, 'pong', :player, :score, :period, :day, :at)
-    ON CONFLICT (player_address, game_type, period_type, period_date) DO UPDATE
-    SET session_id = excluded.session_id, score = excluded.score, created_at = excluded.created_at
-    WHERE excluded.score > entry.score
-""")
-PAY = text("""
-    INSERT INTO prize_pools AS pool (game_type, period_type, period_date, total_amount_usdc, total_games)
-    VALUES ('pong', :period, :day, 0.007, 1)
-    ON CONFLICT (game_type, period_type, period_date) DO UPDATE
-    SET total_amount_usdc = pool.total_amount_usdc + excluded.total_amount_usdc, total_games = pool.total_games + 1
-""")
-
 
 def enter(connection: Connection, score: int, *, player: str = "0xa", period: str = "daily", day: str = DAY) -> None:
     """Record a score with its session, as a platform does."""
-    session_id = uuid4()
-    session = "INSERT INTO game_sessions VALUES (:id, 'pong', :player, NULL, 0.01, :score, 'completed', :at, :at)"
-    at = datetime.fromisoformat(NOON)
-    connection.execute(text(session), {"id": session_id, "player": player, "score": score, "at": at})
-    entry = {"session_id": session_id, "player": player, "score": score, "at": at}
-    connection.execute(ENTER, entry | {"period": period, "day": date.fromisoformat(day)})
+    arcade = Arcade(connection.engine).within(connection)
+    session_id = arcade.add_session(NOON, player=player, score=score, completed_at=NOON)
+    arcade.add_entry(session_id, score, NOON, player=player, period=period, day=day)
 
 
 def pay(connection: Connection, *, period: str = "daily", day: str = DAY) -> None:
-    connection.execute(PAY, {"period": period, "day": date.fromisoformat(day)})
+    Arcade(connection.engine).within(connection).pay(day, period=period)
 
 
 def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> pools.Winner | None:
@@ -78,7 +60,7 @@ def settled_id(engine: Engine, pool_id: int) -> int:
 
 @pytest.fixture
 def writer(engine: Engine) -> Iterator[str]:
-    """A role that may write to the platform's tables, and knows nothing of the jobs'."""
+    """A role that may write to the platform's tables, and has no right on the jobs'."""
     role = f"writer_{uuid4().hex[:12]}"
     tables = "game_sessions, leaderboard_entries, prize_pools"
     with engine.begin() as connection:
@@ -136,9 +118,9 @@ CHANGES = (
 
 def test_a_settled_pool_cannot_be_changed(engine: Engine, settled_id: int, writer: str) -> None:
     for change in CHANGES:
-        said = refusal(engine, f"UPDATE prize_pools SET {change} WHERE id = {settled_id}", role=writer)
+        error = refusal(engine, f"UPDATE prize_pools SET {change} WHERE id = {settled_id}", role=writer)
         column = change.split(" ")[0]
-        assert said == f"prize pool {settled_id} (pong, daily {DAY}) is finalized: {column} cannot change"
+        assert error == f"prize pool {settled_id} (pong, daily {DAY}) is finalized: {column} cannot change"
 
 
 STEPS = (
@@ -153,8 +135,8 @@ STEPS = (
 
 def test_a_settled_pool_is_paid_with_a_hash_or_stays_as_it_is(engine: Engine, settled_id: int) -> None:
     for step in STEPS:
-        said = refusal(engine, f"UPDATE prize_pools SET {step} WHERE id = {settled_id}")
-        assert said.startswith(f"prize pool {settled_id} (pong, daily {DAY}) is finalized: "), step
+        error = refusal(engine, f"UPDATE prize_pools SET {step} WHERE id = {settled_id}")
+        assert error.startswith(f"prize pool {settled_id} (pong, daily {DAY}) is finalized: "), step
 
 
 def test_a_settled_pool_is_paid_once(engine: Engine, settled_id: int, writer: str) -> None:
@@ -162,8 +144,8 @@ def test_a_settled_pool_is_paid_once(engine: Engine, settled_id: int, writer: st
         connection.exec_driver_sql(f"SET LOCAL ROLE {writer}")
         connection.exec_driver_sql("UPDATE prize_pools SET status = 'paid', payout_tx_hash = '0xbeef'")
     for change in ("payout_tx_hash = '0xdead'", "status = 'finalized', payout_tx_hash = NULL", "status = 'active'"):
-        said = refusal(engine, f"UPDATE prize_pools SET {change}", role=writer)
-        assert said == (
+        error = refusal(engine, f"UPDATE prize_pools SET {change}", role=writer)
+        assert error == (
             f"prize pool {settled_id} (pong, daily {DAY}) is paid:"
             " status and payout_tx_hash change once, from finalized to paid with the hash of the payout"
         )
@@ -239,15 +221,15 @@ WRITES: dict[str, Callable[[Connection], object]] = {
 
 def test_no_score_of_a_settled_period_can_be_written(engine: Engine, settled_id: int, writer: str) -> None:
     for name, write in WRITES.items():
-        said = refusal(engine, write, role=writer)
-        assert said.startswith(f"prize pool {settled_id} (pong, daily {DAY}) is finalized: no score "), name
+        error = refusal(engine, write, role=writer)
+        assert error.startswith(f"prize pool {settled_id} (pong, daily {DAY}) is finalized: no score "), name
 
 
 def test_no_score_can_be_moved_into_a_settled_period(engine: Engine, settled_id: int) -> None:
     with engine.begin() as connection:
         enter(connection, 3, player="0xb", day="2026-01-06")
-    said = refusal(engine, f"UPDATE leaderboard_entries SET period_date = '{DAY}' WHERE player_address = '0xb'")
-    assert said.startswith(f"prize pool {settled_id} ")
+    error = refusal(engine, f"UPDATE leaderboard_entries SET period_date = '{DAY}' WHERE player_address = '0xb'")
+    assert error.startswith(f"prize pool {settled_id} ")
 
 
 def test_a_copy_is_refused_like_any_other_insert(engine: Engine, settled_id: int) -> None:
@@ -279,8 +261,8 @@ def test_weeks_are_sealed_like_days(engine: Engine, arcade: Arcade) -> None:
     with engine.begin() as connection:
         enter(connection, 5, period="weekly")
         settle(connection, pool_id, period="weekly")
-    said = refusal(engine, lambda connection: enter(connection, 9, period="weekly"))
-    assert said == (
+    error = refusal(engine, lambda connection: enter(connection, 9, period="weekly"))
+    assert error == (
         f"prize pool {pool_id} (pong, weekly {DAY}) is finalized: no score of its period can be added or changed"
     )
 

@@ -1,4 +1,4 @@
-"""The notice of touched boards (DESIGN section 2, Ranking): exact, whoever writes, however late he commits."""
+"""Touched boards are noticed exactly, for every writer and however late one commits (docs/design.md, Ranking)."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -6,25 +6,21 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from tests.arcade import Arcade
+
 Board = tuple[str, str, str]
-ENTRY = """
-    INSERT INTO leaderboard_entries AS entry (session_id, game_type, player_address, score, period_type, period_date)
-    VALUES (gen_random_uuid(), :game, :player, :score, 'daily', CAST(:day AS date))
-    ON CONFLICT (player_address, game_type, period_type, period_date)
-    DO UPDATE SET score = excluded.score WHERE excluded.score > entry.score
-"""
 TODAY = ("pong", "daily", "2026-01-06")
 YESTERDAY = ("pong", "daily", "2026-01-05")
 
 
 def enter(connection: Connection, score: int, *, player: str = "0xa", day: str = "2026-01-06") -> None:
-    connection.execute(text(ENTRY), {"game": "pong", "player": player, "score": score, "day": day})
+    Arcade(connection.engine).within(connection).add_entry(uuid4(), score, f"{day}T12:00:00Z", player=player)
 
 
 def take(connection: Connection) -> list[Board]:
     """Take the touches, as the leaderboard job does."""
     taken = "DELETE FROM leaderboard_touches RETURNING game_type, period_type, period_date::text"
-    return sorted(tuple(row) for row in connection.execute(text(taken)))
+    return sorted((game, period, day) for game, period, day in connection.execute(text(taken)))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -113,12 +114,10 @@ class Load:
                 self._write(lambda: self._forge(players, dice))
                 continue
             play = self._next_play(dice)
-            if self._write(lambda play=play: platform.receive(started=[play], completed=[])):
-                self._count("payments", lambda play=play: self._add_payment(play))
-                if dice.random() < 0.9 and self._write(
-                    lambda play=play: platform.receive(started=[], completed=[play])
-                ):
-                    self._count("scores", lambda play=play: self._add_score(play))
+            if self._write(partial(platform.receive, started=[play], completed=[])):
+                self._count("payments", partial(self._add_payment, play))
+                if dice.random() < 0.9 and self._write(partial(platform.receive, started=[], completed=[play])):
+                    self._count("scores", partial(self._add_score, play))
 
     def _next_play(self, dice: random.Random) -> Play:
         """A play of this day, or one time in ten of the day before: its player was slow."""

@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,8 +20,8 @@ FORGERIES = ["gone", "player", "game", "score above", "score below", "day before
 
 def add_forged(arcade: Arcade, kind: str, *, player: str, game: str, score: int) -> None:
     """An entry whose session is right in everything but one thing."""
-    session = {"player": player, "game": game, "score": score, "completed_at": "2026-01-11T10:00:00Z"}
-    wrong = {
+    session: dict[str, Any] = {"player": player, "game": game, "score": score, "completed_at": "2026-01-11T10:00:00Z"}
+    wrong: dict[str, dict[str, Any]] = {
         "player": {"player": "0xsomebody"},
         "game": {"game": "pinball"},
         "score above": {"score": score + 1},

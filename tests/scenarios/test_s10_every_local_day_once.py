@@ -63,14 +63,14 @@ def test_s10_in_every_zone_the_settling_decision_takes_every_day_once_and_never_
     """
     days = (LAST - FIRST).days + 1
     for zone in zones()[part::PARTS]:
-        day, end = FIRST, Period(type=PeriodType.DAILY, date=FIRST).starts_at(zone)
+        day, start = FIRST, Period(type=PeriodType.DAILY, date=FIRST).starts_at(zone)
         for _ in range(days):
-            start, end = end, Period(type=PeriodType.DAILY, date=day).ends_at(zone)
+            end = Period(type=PeriodType.DAILY, date=day).ends_at(zone)
             assert end is not None
             assert start < end, f"{zone}: {day} is empty"
             today, last = local_day(start, zone), local_day(end - INSTANT, zone)
             assert today == last == day, f"{zone}: {day} is {today} at its start and {last} at its end"
-            day += ONE_DAY
+            day, start = day + ONE_DAY, end
 
 
 def test_s10_every_iana_zone_is_tested_for_eleven_years() -> None:

@@ -6,13 +6,12 @@ there (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.ht
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from infra.jobs import JOBS
@@ -45,7 +44,7 @@ class Asked:
 
 
 @pytest.fixture
-def asked(dynamodb: "DynamoDBClient") -> Iterator[Asked]:
+def asked(dynamodb: "DynamoDBClient") -> Asked:
     asked = Asked()
     dynamodb.meta.events.register(
         "provide-client-params.dynamodb", lambda params, model, **_: asked.sent(params, model)

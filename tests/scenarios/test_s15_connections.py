@@ -15,10 +15,10 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, QueuePool, event, text
 
-from infra.demo.runs_table import create_runs_table
-from infra.local import emulator, postgres
+from infra.local import postgres
+from infra.local.emulator import Emulator
 from shared.app import App, build_app
 from shared.config import ConfigError
 from shared.runs.runner import RunNotSucceededError
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".emulator" / "venv" / "bin" / "python"
 PROCESSES = 30
 CAP = 5  # connections that the database has for them
 SLOT = "2026-01-12T00:00:00Z"
@@ -81,17 +80,6 @@ def role(engine: Engine) -> Iterator[Role]:
         connection.execute(text(f"DROP ROLE {role.name}"))
 
 
-@pytest.fixture
-def dynamodb_server(tmp_path: Path) -> Iterator[tuple[str, Any]]:
-    """A DynamoDB that other processes reach: its address, and a client."""
-    running = emulator.start(tmp_path / "emulator", python=PYTHON, port=0)
-    client = boto3.client("dynamodb", endpoint_url=running.endpoint, region_name="us-east-1",
-                          aws_access_key_id="test", aws_secret_access_key="test")  # fmt: skip
-    create_runs_table(client, "runs")
-    yield running.endpoint, client
-    emulator.stop(tmp_path / "emulator")
-
-
 @contextlib.contextmanager
 def cold_starts(folder: Path, url: str, endpoint: str, **env: str) -> Iterator["subprocess.Popen[bytes]"]:
     folder.mkdir()
@@ -126,10 +114,11 @@ def written(folder: Path) -> str:
     return "\n".join(path.read_text() for path in folder.iterdir())
 
 
+@pytest.mark.xdist_group("emulator")
 def test_s15_thirty_cold_starts_at_once_take_a_connection_each_and_no_more(
-    role: Role, dynamodb_server: tuple[str, Any], tmp_path: Path
+    role: Role, emulator: Emulator, emulated_dynamodb: "DynamoDBClient", tmp_path: Path
 ) -> None:
-    endpoint, client = dynamodb_server
+    endpoint = emulator.endpoint
     pool_id = Arcade(role.admin).add_pool("2026-01-11")
     with cold_starts(tmp_path / "warm", role.url(), endpoint, STAY_WARM="1") as process:
         while len(list((tmp_path / "warm").glob("*.json"))) < PROCESSES:
@@ -158,7 +147,7 @@ def test_s15_thirty_cold_starts_at_once_take_a_connection_each_and_no_more(
     assert most <= CAP
     assert refused >= CAP
     assert "SQLSTATE 53300" in log
-    items = client.get_paginator("scan").paginate(TableName="runs").build_full_result()["Items"]
+    items = emulated_dynamodb.get_paginator("scan").paginate(TableName="runs").build_full_result()["Items"]
     assert len(items) == 2 * PROCESSES
     assert_no_secret(log + written(tmp_path / "warm") + json.dumps(items))
 
@@ -225,7 +214,9 @@ def backed_off(slept: list[float]) -> bool:
 
 def test_s15_one_container_never_opens_a_second_connection(scene: Scene) -> None:
     """The pool has no more; and a run whose connection is cut leaves one, not one for each attempt."""
-    assert (scene.app.engine.pool.size(), scene.app.engine.pool._max_overflow) == (1, 0)
+    pool = scene.app.engine.pool
+    assert isinstance(pool, QueuePool)
+    assert (pool.size(), pool._max_overflow) == (1, 0)
     scene.at_statement(5, scene.proxy.cut)
     assert scene.run()["status"] == "succeeded"
     query = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'arcade-jobs' AND datname = :name")

@@ -1,4 +1,4 @@
-"""What a cold start has to load: nothing that the functions do not use (DESIGN section 5)."""
+"""What a cold start has to load: nothing that the functions do not use (docs/decisions.md)."""
 
 import subprocess
 import sys
@@ -13,7 +13,6 @@ HEAVY = (
     "moto",
     "pydantic",
     "rich",
-    "infra.schema",
     "sqlalchemy.orm",
     "typer",
 )

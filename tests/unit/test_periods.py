@@ -236,6 +236,24 @@ def test_what_the_scheduler_fires_at_one_because_midnight_does_not_exist_is_not_
     assert is_late(thursday, local_midnight(date(2026, 4, 25), zone), zone)
 
 
+@pytest.mark.usefixtures("far_zone")
+def test_the_zone_of_the_machine_decides_nothing() -> None:
+    midnight = local_midnight(date(2026, 1, 12), ZoneInfo("America/New_York"))
+    assert (midnight, midnight.tzinfo) == (datetime(2026, 1, 12, 5, tzinfo=UTC), UTC)
+
+
+def test_what_is_late_is_so_in_its_own_zone() -> None:
+    zone = ZoneInfo("America/New_York")
+    sunday = Period(type=PeriodType.DAILY, date=date(2026, 1, 11))
+    assert not is_late(sunday, datetime(2026, 1, 12, 5, tzinfo=UTC), zone)
+    assert is_late(sunday, datetime(2026, 1, 13, 5, tzinfo=UTC), zone)
+
+
+def test_a_name_is_shown_up_to_80_characters() -> None:
+    with pytest.raises(ValueError, match=f"^'{'x' * 80}' is not an IANA time zone"):
+        load_zone("x" * 81)
+
+
 @pytest.mark.parametrize("name", ["UTC", "Europe/London", "America/Argentina/Buenos_Aires", "Etc/GMT+5"])
 def test_a_zone_is_loaded_by_its_name(name: str) -> None:
     assert load_zone(name).key == name

@@ -4,6 +4,7 @@ import pytest
 
 from shared.domain.run import STOP_BEFORE_LIMIT, Outcome, Run, RunStatus
 from shared.domain.tick import Tick
+from shared.metrics import Metric
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def test_a_run_out_of_time_is_incomplete_whatever_failed(
 
 def test_outcomes_do_not_share_their_metrics() -> None:
     first = Outcome(result={}, items_processed=0, items_failed=0)
-    first.metrics["PoolsWithoutWinner"] = 1
+    first.metrics[Metric.POOLS_WITHOUT_WINNER] = 1
     assert Outcome(result={}, items_processed=0, items_failed=0).metrics == {}
 
 
@@ -35,8 +36,10 @@ def test_a_run_stops_when_less_than_the_reserve_is_left(short_of_limit: int, mus
     assert Run(id="cleanup:r-1", tick=tick, time_left=lambda: left).must_stop is must_stop
 
 
-def test_time_left_is_asked_anew_each_time() -> None:
+def test_time_left_is_read_anew_each_time() -> None:
     tick = Tick.from_event({}, now=datetime(2026, 1, 5, tzinfo=UTC), request_id="r-1")
-    left = iter([timedelta(minutes=1), timedelta(seconds=1)])
-    run = Run(id="cleanup:r-1", tick=tick, time_left=lambda: next(left))
-    assert [run.must_stop, run.must_stop] == [False, True]
+    left = [timedelta(minutes=1)]
+    run = Run(id="cleanup:r-1", tick=tick, time_left=lambda: left[0])
+    assert not run.must_stop
+    left[0] = timedelta(seconds=1)
+    assert run.must_stop

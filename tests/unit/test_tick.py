@@ -82,7 +82,16 @@ def test_a_dry_run_never_stands_for_a_slot() -> None:
 def test_a_slot_is_cut_to_the_minute_and_the_business_clock_is_not() -> None:
     tick = read(SCHEDULED | {"time": "2026-01-11T23:59:59.999999Z"})
     assert tick.at == datetime(2026, 1, 11, 23, 59, 59, 999999, tzinfo=UTC)
+    assert tick.slot == datetime(2026, 1, 11, 23, 59, tzinfo=UTC)
     assert tick.run_id("leaderboard") == "leaderboard:2026-01-11T23:59Z"
+
+
+@pytest.mark.usefixtures("far_zone")
+def test_the_zone_of_the_machine_decides_nothing() -> None:
+    at = datetime(2026, 1, 12, tzinfo=UTC)
+    by_hand, now = read({"time": "2026-01-12T00:00:00Z"}), read({})
+    assert (by_hand.at, by_hand.at.tzinfo, now.at.tzinfo) == (at, UTC, UTC)
+    assert refusal({"time": "2026-02-01T00:00:00Z"}).endswith("; it is now 2026-01-12T00:00:30Z")
 
 
 @given(st.integers(0, 800_000_000), st.integers(-23 * 60, 23 * 60))
@@ -101,7 +110,7 @@ def test_one_instant_has_one_run_id_however_it_is_written(seconds_before: int, o
         ("2026-01-12 00:00:00Z", datetime(2026, 1, 12, tzinfo=UTC)),
         ("2026-01-12T05:30:00+05:30", datetime(2026, 1, 12, tzinfo=UTC)),
         ("2026-01-11T20:00:00.250-04:00", datetime(2026, 1, 12, 0, 0, 0, 250000, tzinfo=UTC)),
-        ("1970-01-02T00:00:00Z", datetime(1970, 1, 2, tzinfo=UTC)),
+        ("1970-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
     ],
 )
 def test_a_time_is_read_as_rfc_3339_has_it(time: str, at: datetime) -> None:
@@ -157,8 +166,8 @@ def test_a_time_more_than_five_minutes_ahead_of_the_wall_clock_is_refused(second
 
 
 @pytest.mark.parametrize("event", [None, [], [SCHEDULED], "{}", 7, float("nan"), True, b"{}"])
-def test_what_is_no_json_object_is_refused(event: Any) -> None:
-    assert refusal(event).startswith("event: expected a JSON object, got ")
+def test_what_is_no_json_object_is_refused_and_shown(event: Any) -> None:
+    assert refusal(event).startswith(f"event: expected a JSON object, got {ascii(event)[:77]}")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +198,16 @@ def test_another_trigger_than_manual_is_refused(value: Any) -> None:
     assert refusal({"trigger": value}).startswith("event trigger: expected 'manual', got ")
 
 
+def test_a_refusal_shows_the_value() -> None:
+    assert refusal({"trigger": "cron"}) == "event trigger: expected 'manual', got 'cron'"
+    assert refusal({"reason": 7}) == "event reason: expected text, got 7"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(78, "'" + "x" * 78 + "'"), (79, "'" + "x" * 76 + "...")])
+def test_a_value_is_shown_in_full_up_to_80_characters(length: int, shown: str) -> None:
+    assert refusal({"trigger": "x" * length}) == f"event trigger: expected 'manual', got {shown}"
+
+
 @pytest.mark.parametrize("key", ["actor", "reason"])
 @given(not_text.filter(lambda value: value is not None))
 def test_an_actor_or_reason_of_another_type_is_refused(key: str, value: Any) -> None:
@@ -203,7 +222,7 @@ def test_an_actor_or_reason_is_as_long_as_it_may_be(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["actor", "reason"])
 def test_text_that_no_record_can_hold_is_refused(key: str) -> None:
-    """JSON can write half a character (RFC 8259, section 8.2); neither DynamoDB nor a log takes it."""
+    """JSON can write half of a pair (RFC 8259, section 8.2); neither DynamoDB nor a log can hold it."""
     assert refusal({key: "a\ud800"}) == f"event {key}: 'a\\ud800' is not valid Unicode"
 
 
@@ -228,7 +247,7 @@ def test_any_json_object_is_read_or_refused_in_one_line(event: dict[str, Any]) -
         assert tick.at <= NOW + timedelta(minutes=5)
 
 
-def test_a_value_that_cannot_be_shown_is_refused_all_the_same() -> None:
+def test_a_value_too_large_to_show_is_refused_all_the_same() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]

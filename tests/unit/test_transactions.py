@@ -1,4 +1,4 @@
-"""Which errors are tried again, how often, and after which pauses (DESIGN section 2, Runs)."""
+"""Which errors are retried, how often, and after which pauses (docs/design.md, Runs)."""
 
 import ssl
 from collections.abc import Callable
@@ -66,29 +66,29 @@ def failing(*errors: Exception) -> Callable[[], str]:
 
 
 @pytest.mark.parametrize("error", TRANSIENT.values(), ids=TRANSIENT)
-def test_what_passes_is_tried_again(transactions: Transactions, clock: FakeClock, error: Exception) -> None:
+def test_a_transient_error_is_retried(transactions: Transactions, clock: FakeClock, error: Exception) -> None:
     assert transactions.retry(failing(error, error, error), run=RUN) == "done"
     assert clock.slept == [0.1, 0.2, 0.4]
 
 
 @pytest.mark.parametrize("error", FINAL.values(), ids=FINAL)
-def test_nothing_else_is_tried_again(transactions: Transactions, clock: FakeClock, error: Exception) -> None:
+def test_nothing_else_is_retried(transactions: Transactions, clock: FakeClock, error: Exception) -> None:
     with pytest.raises(type(error)):
         transactions.retry(failing(error), run=RUN)
     assert clock.slept == []
 
 
-def test_patience_ends(transactions: Transactions, clock: FakeClock) -> None:
+def test_the_retry_budget_ends(transactions: Transactions, clock: FakeClock) -> None:
     with pytest.raises(sqlalchemy_exc.ProgrammingError):
         transactions.retry(failing(*[server_error("57P03")] * 100), run=RUN)
     assert RETRY_BUDGET <= sum(clock.slept) < RETRY_BUDGET + 5
     assert max(clock.slept) == 5
 
 
-def test_patience_is_as_long_for_the_unlucky(transactions: Transactions, clock: FakeClock) -> None:
-    unlucky = replace(transactions, chance=lambda: 0.0)
+def test_the_retry_budget_does_not_depend_on_the_jitter(transactions: Transactions, clock: FakeClock) -> None:
+    without_jitter = replace(transactions, chance=lambda: 0.0)
     with pytest.raises(sqlalchemy_exc.ProgrammingError):
-        unlucky.retry(failing(*[server_error("57P03")] * 100), run=RUN)
+        without_jitter.retry(failing(*[server_error("57P03")] * 100), run=RUN)
     assert RETRY_BUDGET <= sum(clock.slept) < RETRY_BUDGET + 5
 
 
@@ -99,7 +99,7 @@ def test_pauses_are_spread_at_random(transactions: Transactions, clock: FakeCloc
     assert clock.slept == pytest.approx([0.075, 0.1, 0.4])
 
 
-def test_a_run_out_of_time_tries_nothing_again(transactions: Transactions) -> None:
+def test_a_run_out_of_time_retries_nothing(transactions: Transactions) -> None:
     late = replace(RUN, time_left=lambda: timedelta(seconds=1))
     with pytest.raises(sqlalchemy_exc.ProgrammingError):
         transactions.retry(failing(server_error("40001")), run=late)
