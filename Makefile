@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Each makes its own environment on first use.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local test soak mutants check audit lock clean
+.PHONY: help setup demo local unit test soak mutants check fmt audit lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -22,6 +22,12 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(BIN)/python
 	@echo "installing what the demo needs into $(VENV) ..."
 	@$(BIN)/python $(PIP) --require-hashes -r requirements/demo.txt
 	@$(BIN)/python $(PIP) --no-build-isolation --editable .
+	@touch $@
+
+# What `check` needs: the same versions as in dev.txt, half the size.
+$(VENV)/.lint: requirements/lint.txt | $(BIN)/python
+	@echo "installing what checks need into $(VENV) ..."
+	@$(BIN)/python $(PIP) --require-hashes -r requirements/lint.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
@@ -52,20 +58,28 @@ demo: $(VENV)/.demo  ## three weeks of an arcade, replayed through the three job
 local: setup  ## the whole stack on this machine: PostgreSQL, an AWS emulator, the deployed functions
 	@$(BIN)/arcade-jobs local up
 
-check: $(VENV)/.dev  ## format, lint, types, imports
+fmt: $(VENV)/.lint  ## format, and fix what the linter can fix
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+check: $(VENV)/.lint  ## format, lint, types, imports
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --config pyproject.toml
 
-test: setup check  ## check, then the whole test suite
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+unit: $(VENV)/.dev  ## the unit tests: seconds, nothing started
+	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
+
+# Coverage is that of the whole suite: with ARGS, which choose tests, it is not measured.
+test: setup check  ## check, then the whole test suite with its coverage
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(or $(ARGS),--cov --cov-report=term)
 
 soak: setup  ## the long races, which the default suite leaves out
 	@$(BIN)/python -m pytest -m soak -s $(ARGS)
 
-mutants: $(VENV)/.dev  ## take out each guard in turn: a test must fail; writes docs/scenarios.md
-	@$(BIN)/python -m tests.scenarios.mutants.run $(ARGS)
+mutants: setup  ## mutation tests: each guard taken out in turn, and a test must fail; writes build/mutants.md
+	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
 # Each lock is complete and hashed: nothing is resolved, downloaded or installed. Needs to reach an advisory service.
 audit: $(VENV)/.dev  ## the locks against published advisories
@@ -73,10 +87,10 @@ audit: $(VENV)/.dev  ## the locks against published advisories
 	  -r requirements/dev.txt -r requirements/emulator.txt -r requirements/runtime.txt
 
 lock: $(VENV)/.dev  ## compile requirements/*.in into hashed locks, without index addresses
-	@cd requirements && for part in "demo" "functions -c demo.txt" "dev -c demo.txt" "emulator" "runtime --no-deps"; do set -- $$part; name=$$1; shift; \
+	@cd requirements && for part in "demo" "functions -c demo.txt" "dev -c demo.txt" "lint -c dev.txt" "emulator" "runtime --no-deps"; do set -- $$part; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    $$name.in "$$@" --output-file $$name.txt || exit 1; done
 
 clean:  ## remove what was built and the local data; not the environment
 	@[ ! -x $(BIN)/arcade-jobs ] || $(BIN)/arcade-jobs local down
-	rm -rf .local build cdk.out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .local build cdk.out .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -189,7 +189,7 @@ class FrozenRun:
         assert not self.thread.is_alive(), "the process that was woken did not come to an end"
 
 
-class _Connection(pg8000.dbapi.Connection):  # type: ignore[misc] - pg8000 has no types
+class _Connection(pg8000.dbapi.Connection):  # type: ignore[misc]  # pg8000 has no types
     """The driver's connection, watched."""
 
     process: Process | None = None
