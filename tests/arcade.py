@@ -125,7 +125,7 @@ class Arcade:
         Args:
             session_id: of the game, which need not be there.
             score: points.
-            reached_at: when, which also says on which board.
+            reached_at: when; the board is that of its period.
             player: whose.
             game: of the board.
             period: of the board.

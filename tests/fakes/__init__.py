@@ -11,7 +11,7 @@ from shared.domain.tick import Tick
 
 @dataclass
 class FakeClock:
-    """A wall clock that moves when it is set, or when somebody sleeps."""
+    """A wall clock that moves when it is set, or by sleeping."""
 
     now: datetime = datetime(2026, 1, 12, 0, 0, 30, tzinfo=UTC)
     slept: list[float] = field(default_factory=list)

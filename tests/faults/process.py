@@ -75,7 +75,7 @@ class Process:
         dynamodb: the client that it is given.
         clock: its wall clock.
         fault: what will happen to it; None: nothing.
-        requests: what it has asked for so far.
+        requests: those made so far.
         was_hit: whether its fault has happened.
         is_dead: whether it may do nothing any more.
     """

@@ -123,7 +123,7 @@ def _fill_pools(arcade: Arcade) -> None:
 
 
 def _fill_boards(arcade: Arcade) -> None:
-    """Two boards, of two and of three chunks, and an older one that nobody touched."""
+    """Two boards, of two and of three chunks, and an older one that was not touched."""
     for number in range(7):
         periods = ("daily", "alltime") if number < 4 else ("alltime",)
         arcade.play(f"0x{number}", 10 + number % 3, f"2026-01-11T10:0{number}:00Z", periods=periods)

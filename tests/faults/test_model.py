@@ -1,4 +1,4 @@
-"""Random steps (plays, payments, forgeries, runs, crashes): the database always holds what the rules say."""
+"""Random steps (plays, payments, forgeries, runs, crashes): the database always equals the model of the rules."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +66,7 @@ faults = st.builds(
 
 @dataclass(frozen=True)
 class Requested:
-    """A run that was asked for."""
+    """A run that was requested."""
 
     job: str
     at: datetime
@@ -144,7 +144,7 @@ class ArcadeMachine(RuleBasedStateMachine):
 
     @rule(player=players, game=games, score=st.integers(0, 5), before=ago, which=pick)
     def forge(self, player: str, game: str, score: int, before: timedelta, which: int) -> None:
-        """An entry that names a session of somebody's, or of nobody's."""
+        """An entry whose session is another's, or does not exist."""
         session_id = _choose([UUID(int=0), *self.model.sessions], which)
         for period in PERIODS:
             self._submit(game, period, player, session_id, score, self.clock.now - before)
@@ -261,7 +261,7 @@ class ArcadeMachine(RuleBasedStateMachine):
     # What must hold
 
     @invariant()
-    def the_database_holds_what_the_rules_say(self) -> None:
+    def the_database_equals_the_model(self) -> None:
         assert self.tables.sessions() == self.model.sessions
         assert self.tables.entries() == self.model.entries
         assert self.tables.pools() == self.model.pools
@@ -284,7 +284,7 @@ class ArcadeMachine(RuleBasedStateMachine):
         if not hasattr(self, "model"):
             return
         self.tick("prize-pool", 24)
-        self.the_database_holds_what_the_rules_say()
+        self.the_database_equals_the_model()
         recorded = {run.run_id for run in self.store.list_runs()}
         settled_by = {pool.settled_by for pool in self.tables.pools().values() if pool.settled_by}
         assert settled_by <= recorded | set(self.requested)
@@ -368,7 +368,7 @@ def _choose(of: list[Any], which: int) -> Any:
         pytest.param(2_000, 60, marks=[pytest.mark.soak, pytest.mark.timeout(0)]),
     ],
 )
-def test_the_database_holds_what_the_rules_say_after_any_steps(
+def test_the_database_equals_the_model_after_any_steps(
     engine: Engine, dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, examples: int, steps: int
 ) -> None:
     for module, name, size in SMALL_BATCHES:

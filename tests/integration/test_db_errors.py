@@ -7,7 +7,7 @@ from shared.db.errors import describe, is_connection_lost, is_transient, sqlstat
 
 
 def test_a_refused_connection_carries_the_servers_reason_and_is_not_retried(server: postgres.Server) -> None:
-    """The server says why and hangs up; whether the driver then fails to close is a race, hence the many times."""
+    """The server gives its reason and hangs up; whether the driver then fails to close is a race: 50 attempts."""
     engine = open_engine(server.admin_url.set(database="absent").render_as_string())
     for _ in range(50):
         with pytest.raises((DBAPIError, OSError)) as refused:

@@ -1,4 +1,4 @@
-"""What docs/platform.md tells a platform to do, run as it stands there."""
+"""The example of docs/platform.md, run as it is on the page."""
 
 import re
 from datetime import datetime, timedelta

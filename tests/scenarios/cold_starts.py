@@ -1,4 +1,4 @@
-"""Many cold starts at once: as many processes as are asked for build the app and run a job, each with a log of its own.
+"""Many cold starts at once: N processes build the app and run a job, each with a log of its own.
 
     python cold_starts.py FOLDER PROCESSES
 

@@ -59,7 +59,7 @@ def boards(arcade: Arcade, clock: FakeClock, request: pytest.FixtureRequest) -> 
         for statement in (INSERT_SESSIONS, INSERT_ENTRIES, INSERT_POOLS):
             parameters = {"entries": json.dumps(entries)} if ":entries" in statement else {}
             connection.execute(text(statement), parameters)
-        # Rows that were written again lie elsewhere than their ids say.
+        # Rows that were written again are not stored in the order of their ids.
         connection.execute(text("UPDATE leaderboard_entries SET session_id = session_id WHERE id % 3 = 0"))
         if request.param:
             connection.execute(text("DROP INDEX leaderboard_entries_ranking_idx"))

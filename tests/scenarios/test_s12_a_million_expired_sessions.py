@@ -56,7 +56,7 @@ SUBMIT = text(
 
 @dataclass
 class Players:
-    """Somebody who plays and plays, in a thread and a connection of its own, and times each submission."""
+    """Plays without a pause, in a thread and a connection of its own, and times each submission."""
 
     engine: Engine
     seconds: list[float] = field(default_factory=list)
@@ -167,7 +167,7 @@ def test_s12_a_million_expired_sessions_go_in_two_attempts_while_players_notice_
 
 
 def test_s12_each_batch_is_found_by_its_index(engine: Engine) -> None:
-    """Whatever the planner knows of the table: it would rather hash it, or sort it."""
+    """With and without statistics, which alone make the planner hash the table, or sort it."""
     jobs = open_engine(engine.url.render_as_string(hide_password=False))
     plans: list[str] = []
 
@@ -219,7 +219,7 @@ def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_goes_on(
 def test_s12_what_remains_cannot_be_counted_and_what_was_done_is_reported_all_the_same(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody locks the table just as time runs out, and the count runs into a timeout."""
+    """Another session locks the table just as time runs out, and the count times out."""
     monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)
     arcade.execute(ABANDONED.format(sessions=100))
     context = FakeContext()

@@ -18,7 +18,7 @@ State = dict[str, list[Any]]
 
 
 class World:
-    """A night's arcade that can be put back as it was: much faster than a new database."""
+    """A night's arcade that can be restored: much faster than a new database."""
 
     def __init__(self, arcade: Arcade, periods: tuple[str, ...]) -> None:
         self.engine = arcade.engine
@@ -40,7 +40,7 @@ class World:
             for session_id, player in ((abandoned, "0xabandoned"), (expired, "0xexpired"), (uuid4(), "0xgone")):
                 arcade.add_entry(session_id, 90, "2026-01-11T11:30:00Z", player=player, period=period)
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         with self.engine.begin() as connection:
             connection.execute(text("SET LOCAL session_replication_role = replica"))  # past the seal
             for table in TABLES:
@@ -49,7 +49,7 @@ class World:
                 connection.execute(text(f"INSERT INTO {table} {override} TABLE saved_{table}"))
 
     def state(self) -> State:
-        """What must come out the same, whatever the order."""
+        """What must be the same after every order."""
         with self.engine.connect() as connection:
 
             def rows(query: str) -> list[Any]:
@@ -84,7 +84,7 @@ def state_after_an_undisturbed_night(world: World, app: App) -> State:
     assert current[1] == "active"
     assert "0xgone" not in str(state["ranks"])
     assert "0xexpired" in str(state["ranks"])
-    world.put_back()
+    world.restore()
     return state
 
 
@@ -103,7 +103,7 @@ def test_s13_every_order_ends_the_same(world: World, app: App) -> None:
     for order in permutations(JOBS):
         run_all(app, (*order, "leaderboard"))
         assert world.state() == undisturbed, order
-        world.put_back()
+        world.restore()
 
 
 @pytest.mark.parametrize("world", [("daily",)], indirect=True)
@@ -135,5 +135,5 @@ def test_s13_a_cleanup_between_any_two_statements_changes_nothing(world: World, 
         if state != undisturbed:  # an orphan that a ranking held is left to the next cleanup
             run_all(working, ("cleanup", "leaderboard"))
             assert world.state() == undisturbed, where
-        world.put_back()
+        world.restore()
     assert n > 15

@@ -1,8 +1,8 @@
 """S14: 50,000 runs of history. The last 100 cost what they cost with 100; what has expired is never shown.
 
-How fast DynamoDB is, no emulation tells: moto itself looks at every item it has. What is asked of DynamoDB is told
-exactly: which calls, how many pages, and how many items are read (`ScannedCount`), which is what takes time and money
-there (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.html).
+No emulation shows how fast DynamoDB is: moto itself looks at every item it has. The requests are exact: which calls,
+how many pages, and how many items are read (`ScannedCount`), which is what takes time and money there
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.html).
 """
 
 from collections import Counter
@@ -30,8 +30,8 @@ HOUR = timedelta(hours=1)
 
 
 @dataclass
-class Asked:
-    """What DynamoDB was asked, and what it read for it."""
+class Requests:
+    """The requests to DynamoDB, and the items that it read for them."""
 
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     items_read: int = 0
@@ -44,13 +44,13 @@ class Asked:
 
 
 @pytest.fixture
-def asked(dynamodb: "DynamoDBClient") -> Asked:
-    asked = Asked()
+def requests(dynamodb: "DynamoDBClient") -> Requests:
+    requests = Requests()
     dynamodb.meta.events.register(
-        "provide-client-params.dynamodb", lambda params, model, **_: asked.sent(params, model)
+        "provide-client-params.dynamodb", lambda params, model, **_: requests.sent(params, model)
     )
-    dynamodb.meta.events.register("after-call.dynamodb", asked.answered)
-    return asked
+    dynamodb.meta.events.register("after-call.dynamodb", requests.answered)
+    return requests
 
 
 @pytest.fixture
@@ -107,12 +107,12 @@ def fill(dynamodb: "DynamoDBClient", store: RunStore, count: int, *, expired: in
         table.put_item(item)
 
 
-def cost(asked: Asked) -> tuple[Counter[str], int]:
-    return Counter(name for name, _ in asked.calls), asked.items_read
+def cost(requests: Requests) -> tuple[Counter[str], int]:
+    return Counter(name for name, _ in requests.calls), requests.items_read
 
 
 def test_s14_the_last_hundred_of_fifty_thousand_cost_what_they_cost_of_a_hundred(
-    dynamodb: "DynamoDBClient", store: RunStore, asked: Asked
+    dynamodb: "DynamoDBClient", store: RunStore, requests: Requests
 ) -> None:
     fill(dynamodb, store, 400)  # a hundred and more of each job
     costs = []
@@ -120,25 +120,25 @@ def test_s14_the_last_hundred_of_fifty_thousand_cost_what_they_cost_of_a_hundred
         if history == HISTORY:
             fill(dynamodb, store, HISTORY, expired=EXPIRED)
         for job in (None, "leaderboard"):
-            asked.calls.clear()
-            asked.items_read = 0
+            requests.calls.clear()
+            requests.items_read = 0
             runs = store.list_runs(job, limit=100)
             assert len(runs) == 100
             assert runs == sorted(runs, key=lambda run: run.started_at, reverse=True)
             assert {run.job for run in runs} == ({job} if job else {job.name for job in JOBS})
-            costs.append(cost(asked))
-            [(_, request)] = asked.calls
+            costs.append(cost(requests))
+            [(_, request)] = requests.calls
             assert (request["Limit"], request["ScanIndexForward"]) == (100, False)
             assert request["IndexName"] == ("by_job" if job else "by_start")
     assert set(map(str, costs)) == {str((Counter({"Query": 1}), 100))}
 
-    # The rest of what is asked, with all of them there.
-    asked.calls.clear()
-    asked.items_read = 0
+    # The other requests, with all runs in the table.
+    requests.calls.clear()
+    requests.items_read = 0
     newest = store.list_runs(limit=1)[0]
     assert store.get(newest.run_id) is not None
     assert store.list_running() == []  # those that were killed have expired
-    assert {name for name, _ in asked.calls} == {"Query", "GetItem"}
+    assert {name for name, _ in requests.calls} == {"Query", "GetItem"}
 
 
 def test_s14_what_has_expired_is_never_shown_though_it_is_still_there(store: RunStore) -> None:
@@ -158,7 +158,7 @@ def test_s14_what_has_expired_is_never_shown_though_it_is_still_there(store: Run
 def test_s14_storage_is_bounded_each_item_expires_from_its_start_on(
     store: RunStore, dynamodb: "DynamoDBClient"
 ) -> None:
-    """Whatever becomes of a run: one that is killed has its expiry already.
+    """For every end of a run: one that is killed has its expiry already.
 
     That the table's TTL reads the attribute is a property of the template (`tests/infra/test_stack.py`).
     """

@@ -239,7 +239,7 @@ def test_s15_a_database_that_resumes_or_has_room_again_is_waited_for(scene: Scen
     assert backed_off(scene.clock.slept)
 
 
-@pytest.mark.parametrize("statement", range(1, 16, 2))
+@pytest.mark.parametrize("statement", [*range(1, 14, 2), 14])  # of 14
 def test_s15_a_failover_at_any_statement_is_waited_out_and_nothing_is_settled_twice(
     scene: Scene, statement: int
 ) -> None:

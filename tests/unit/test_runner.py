@@ -80,8 +80,8 @@ def test_a_run_is_recorded_from_its_start_to_its_end(runner: Runner, clock: Fake
         actor="ada",
         reason="missed",
     )
-    [(asked, found_while_working)] = seen
-    assert (asked.id, asked.tick.actor, asked.time_left()) == (RUN_ID, "ada", timedelta(minutes=5))
+    [(received, found_while_working)] = seen
+    assert (received.id, received.tick.actor, received.time_left()) == (RUN_ID, "ada", timedelta(minutes=5))
     assert found_while_working == started
     assert record == replace(
         started,
@@ -102,7 +102,7 @@ def test_a_run_publishes_its_counts_and_logs_its_result(runner: Runner, capsys: 
     assert (logged["run_id"], logged["job"]) == (RUN_ID, "prize-pool")
 
 
-def test_what_a_log_line_says_of_its_run_ends_with_the_run(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_line_after_a_run_does_not_name_it(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RunNotSucceededError):
         run(runner, SCHEDULED, fail)
     capsys.readouterr()

@@ -34,7 +34,7 @@ def read(event: Any, *, now: datetime = NOW) -> Tick:
 
 
 def refusal(event: Any) -> str:
-    """The message of the refusal, which is one short printable line, whatever the event."""
+    """The message of the refusal, one short printable line for any event."""
     with pytest.raises(BadEventError) as refused:
         read(event)
     message = str(refused.value)
