@@ -1,4 +1,4 @@
-"""What a history of runs amounts to (DESIGN section 1: statistics)."""
+"""Statistics of a history of runs."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ class JobStatistics:
     """The runs of one job; durations in milliseconds. Dry runs are counted apart: they stand for no slot.
 
     Attributes:
-        by_status: how many runs stand how.
+        by_status: how many runs have each status.
         success_rate: of the runs that ended, 0 to 1; None when none has.
     """
 

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.deployed.deployment import PATIENCE, Deployment
+from infra.deployed.deployment import CLIENT_CONFIG, Deployment
 from infra.schema import Difference, Kind, UpgradeError, behind, remote
 from infra.schema.creation import VERSION_TABLE
 from shared.db import tables
@@ -114,7 +114,7 @@ def open_data_api(
         DeploymentError: the stack made none.
     """
     return DataApi(
-        client=deployment.client("rds-data", PATIENCE.merge(Config(read_timeout=READ_TIMEOUT))),
+        client=deployment.client("rds-data", CLIENT_CONFIG.merge(Config(read_timeout=READ_TIMEOUT))),
         cluster=deployment.output("DatabaseClusterArn"),
         secret=deployment.output("DatabaseAdminSecretArn"),
         database=deployment.output("DatabaseName"),

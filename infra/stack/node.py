@@ -53,3 +53,7 @@ def cdk() -> None:
     except NodeError as error:
         sys.exit(f"cdk: {error}")
     os.execv(program[0], program)  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    cdk()

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from infra import schema as migrations
 from infra.cli import app as command
-from infra.cli import terminal
+from infra.cli.options import Target
 from infra.deployed.deployment import Deployment
 from infra.local import postgres
 from infra.schema import data_api, remote, roles, session
@@ -309,7 +309,7 @@ def test_check_names_everything_that_is_missing_and_changes_nothing(cluster: Clu
 def arcade_jobs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """The command, for the stage of the cluster: exit code, standard output, standard error."""
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.setattr(terminal, "find_deployment", lambda *_, **__: cluster.deployment())
+    monkeypatch.setattr(Target, "deployment", lambda _: cluster.deployment())
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["arcade-jobs", *arguments])
@@ -333,11 +333,11 @@ def test_the_command_names_account_and_stack_first(cluster: Cluster, arcade_jobs
 def test_the_command_says_how_to_name_a_database_of_your_own(
     cluster: Cluster, arcade_jobs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "find_deployment", lambda *_, **__: cluster.deployment(RunsTableName="runs"))
+    monkeypatch.setattr(Target, "deployment", lambda _: cluster.deployment(RunsTableName="runs"))
     code, _, err = arcade_jobs("db", "upgrade")
     assert code == 1
     assert err.splitlines()[-1] == (
-        "arcade-jobs: DATABASE_URL: missing, and stack arcade-jobs-dev made no database of its own;"
+        "arcade-jobs: DATABASE_URL: missing, and stack arcade-jobs-dev created no database of its own;"
         " expected a URL such as postgresql://user@host:5432/arcade"
     )
     code, _, err = arcade_jobs("db", "upgrade", "--jobs-role", "x")
