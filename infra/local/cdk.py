@@ -15,7 +15,6 @@ from shared.domain.errors import ArcadeJobsError
 
 ROOT = Path(__file__).parents[2]
 TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
-ENVIRONMENT = f"aws://000000000000/{emulator.REGION}"  # named, so that bootstrap need not run the app to ask for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class Cdk:
         except ClientError:  # there is none
             stacks = []
         if not any(stack["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"} for stack in stacks):
-            self._run("bootstrap", ENVIRONMENT)
+            self._run("bootstrap")
 
     def deploy(self, **context: str) -> None:
         """Deploy the stack, or update it.

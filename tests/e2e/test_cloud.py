@@ -1,4 +1,4 @@
-"""The whole of it on a laptop: deployed by the CDK command to the emulator, run there, updated, started again after a kill, destroyed.
+"""The whole of it on a laptop: deployed by the CDK command to the emulator, run, updated, started again, destroyed.
 
 The tests share one deployment, are run in order by one worker, and end with its destruction.
 """
@@ -220,9 +220,9 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_o
     finally:
         rename(cloud.engine, "elsewhere", "game_sessions")
     assert (dead_letter.event, dead_letter.malformed) == (event, None)
-    assert re.match(r"RetriesExhausted: \S+: run cleanup:2026-01-16T03:00Z failed", dead_letter.reason)
+    assert re.match(r"RetriesExhausted: \S+: run cleanup:2026-01-16T03:00Z partial", dead_letter.reason)
     assert failed is not None
-    assert (failed.status, failed.attempt) == (RunStatus.FAILED, 3)
+    assert (failed.status, failed.attempt) == (RunStatus.PARTIAL, 3)
     assert (kept.dead_letter.id, kept.succeeded) == (dead_letter.id, False)
     assert cloud.status("cleanup").dead_letters == 1
     assert [(result.succeeded, result.outcome) for result in cloud.redrive()] == [
@@ -301,7 +301,7 @@ def test_a_stopped_cloud_starts_with_its_database_and_new_runs(cloud: LaptopClou
 def test_a_destroyed_stack_leaves_nothing_but_the_database(cloud: LaptopCloud) -> None:
     functions = [cloud.deployment.function(job) for job in ("prize-pool", "leaderboard", "cleanup")]
     cloud.cdk().destroy()
-    with pytest.raises(ArcadeJobsError, match="there is no stack arcade-jobs-dev at http://127.0.0.1"):
+    with pytest.raises(ArcadeJobsError, match="there is no stack arcade-jobs-dev at http://"):
         connect(cloud.folder)
     for function in functions:
         with pytest.raises(ClientError, match="ResourceNotFound"):
