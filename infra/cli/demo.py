@@ -128,7 +128,7 @@ Try next:
 
 
 def _run(console: Console, *, folder: Path, until: datetime | None) -> "Report":
-    # Here, since moto takes a third of a second to import.
+    # Here, since moto takes a tenth of a second to import, and hooks into every client of botocore.
     from infra.demo.demo import fresh_folder, run_demo  # noqa: PLC0415
     from infra.demo.replay import LAST_SLOT, list_slots  # noqa: PLC0415
 
@@ -183,7 +183,7 @@ def _winners_table(pools: "list[Pool]") -> Table:
             table.add_row(
                 days,
                 settlement.game_type,
-                _shorten(settlement.winner_address) if settlement.winner_address else "nobody",
+                _shorten(settlement.winner_address) if settlement.winner_address else "none",
                 "" if settlement.winner_score is None else str(settlement.winner_score),
                 f"time ({pool.equal_scores})" if pool.equal_scores > 1 else "score",
                 str(settlement.total_games),

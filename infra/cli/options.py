@@ -70,7 +70,7 @@ class Target:
             ArcadeJobsError: they cannot be reached.
         """
         if self.stage == DEMO_STAGE:
-            # Here, since moto takes a third of a second to import.
+            # Here, since moto takes a tenth of a second to import, and hooks into every client of botocore.
             from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs  # noqa: PLC0415
 
             with open_saved_runs(cloud.FOLDER / SAVED_RUNS) as runs:
@@ -82,7 +82,7 @@ class Target:
 def with_target(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options --stage, --profile, --region and --local.
 
-    They stand in place of its parameter `target`, which receives them as one `Target`.
+    They replace its parameter `target`, which receives them as one `Target`.
     """
     options = inspect.signature(Target).parameters
 

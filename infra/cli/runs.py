@@ -21,9 +21,7 @@ app = typer.Typer()
 def trigger_job(
     job: OneJob,
     *,
-    at: Annotated[
-        str | None, typer.Option(help="The slot to stand for, such as 2026-01-12T00:00:00Z; else now.")
-    ] = None,
+    at: Annotated[str | None, typer.Option(help="The slot to run for, such as 2026-01-12T00:00:00Z; else now.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why; kept with the run.")] = None,
     is_asynchronous: Annotated[bool, typer.Option("--async", help="Do not wait for the result.")] = False,

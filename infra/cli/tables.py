@@ -52,7 +52,7 @@ def _status(record: RunRecord) -> str:
     """The status, and what is unusual: a dry run, a manual one, a later attempt."""
     remarks = {
         "dry run": record.dry_run,
-        "by hand": record.trigger == Trigger.MANUAL and not record.dry_run,
+        "manual": record.trigger == Trigger.MANUAL and not record.dry_run,
         f"attempt {record.attempt}": record.attempt > 1,
     }
     return ", ".join([str(record.status), *(remark for remark, applies in remarks.items() if applies)])

@@ -1,6 +1,6 @@
 """A stand-in for the arcade's platform: it sells plays, fills the pools and keeps the boards.
 
-Its statements are the platform's, not the jobs', and so stand here and not in `shared.db`. They keep to the lock order
+Its statements are the platform's, not the jobs', and so are here and not in `shared.db`. They keep to the lock order
 of the platform's writers: entries by player, then daily, weekly, alltime (docs/design.md, Lock order).
 """
 
@@ -260,7 +260,7 @@ def _started(play: Play) -> dict[str, Any]:
         "id": str(play.session_id),
         "game_type": play.game_type,
         "player_address": play.player_address,
-        # No chain here: what stands for the transaction is as unique as the session, and the same each time.
+        # No chain here: a hash as unique as the session, and the same each time.
         "payment_tx_hash": "0x" + hashlib.sha256(play.session_id.bytes).hexdigest(),
         "amount_paid_usdc": str(play.amount_paid_usdc),
         "created_at": play.created_at.isoformat(),

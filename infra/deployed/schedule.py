@@ -20,7 +20,7 @@ SILENCE_COUNTS = re.compile(r'(?<=-silence"\) AND )(TRUE|FALSE)\b')
 
 
 class State(StrEnum):
-    """Whether a job fires: on, paused by hand, or deployed to be off."""
+    """Whether a job fires: on, paused by `pause`, or deployed to be off."""
 
     ON = "on"
     PAUSED = "paused"

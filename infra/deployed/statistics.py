@@ -13,7 +13,7 @@ from shared.runs.record import RunRecord, format_instant
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatistics:
-    """The runs of one job; durations in milliseconds. Dry runs are counted apart: they stand for no slot.
+    """The runs of one job; durations in milliseconds. Dry runs, which belong to no slot, are counted apart.
 
     Attributes:
         by_status: how many runs have each status.

@@ -1,4 +1,4 @@
-"""Running a job by hand, by Lambda's own invoke."""
+"""Running a job now, by Lambda's invoke."""
 
 import json
 from collections.abc import Callable
@@ -15,11 +15,11 @@ MARGIN = 30  # seconds a caller waits beyond the function's own limit
 
 
 def manual_event(*, actor: str, at: str | None, dry_run: bool, reason: str | None, now: datetime) -> dict[str, Any]:
-    """The event of a run by hand (docs/design.md, Contract).
+    """The event of a manual run (docs/design.md, Contract).
 
     Args:
         actor: who triggers it.
-        at: the slot to stand for, such as `2026-01-12T00:00:00Z`; None: now, for no slot.
+        at: the slot to run for, such as `2026-01-12T00:00:00Z`; None: now, for no slot.
         dry_run: report what would happen, change nothing.
         reason: why; kept with the run.
         now: the wall clock, aware.

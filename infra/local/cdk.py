@@ -50,32 +50,25 @@ class Cdk:
         except ClientError:  # there is none
             stacks = []
         if not any(stack["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"} for stack in stacks):
-            self._run("bootstrap")
+            self.run("bootstrap")
 
-    def deploy(self, **context: str) -> None:
+    def deploy(self) -> None:
         """Deploy the stack, or update it.
-
-        Args:
-            context: more of it, for this deployment.
 
         Raises:
             ArcadeJobsError: the app refused the context, or the command failed.
         """
-        self._run("deploy", self.stack, "--require-approval", "never", "--method", "direct", "--progress", "events",
-                  context=context)  # fmt: skip
+        self.run("deploy", self.stack, "--require-approval", "never", "--method", "direct", "--progress", "events")
 
-    def destroy(self) -> None:
-        """Destroy the stack.
+    def run(self, *arguments: str) -> None:
+        """Run one command; its output goes to the log.
 
         Raises:
-            ArcadeJobsError: the command failed.
+            ArcadeJobsError: it failed.
         """
-        self._run("destroy", self.stack, "--force")
-
-    def _run(self, *arguments: str, context: Mapping[str, str] | None = None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "infra.stack.node", *arguments]
-        for name, value in {**self.context, "stage": self.stage, "target": "local", **(context or {})}.items():
+        for name, value in {**self.context, "stage": self.stage, "target": "local"}.items():
             command += ["--context", f"{name}={value}"]
         command += ["--ci", "--no-notices", "--output", str(self.folder / "cdk.out")]
         log = self.folder / "cdk.log"

@@ -28,19 +28,6 @@ def emulator_python() -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cloud:
-    """The laptop cloud as `up` leaves it.
-
-    Attributes:
-        endpoint: of the emulator.
-        database_url: of the functions' database.
-    """
-
-    endpoint: str
-    database_url: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Status:
     """What runs.
 
@@ -63,7 +50,7 @@ def up(
     environment: Mapping[str, str] = os.environ,
     prepare_database: Callable[[Engine], None],
     report: Report,
-) -> Cloud:
+) -> None:
     """Start what does not run, prepare the database, deploy the stack.
 
     1. PostgreSQL: our own, or the server that `DATABASE_URL` names.
@@ -104,18 +91,20 @@ def up(
             prepare_database(engine)
         finally:
             engine.dispose()
-        database_url = url.render_as_string(hide_password=False)
         cdk = Cdk(
             endpoint=running.endpoint,
             folder=folder / "cdk",
             stage=stage,
-            context={"databaseUrl": database_url, "assetPython": str(emulator_python()), **(context or {})},
+            context={
+                "databaseUrl": url.render_as_string(hide_password=False),
+                "assetPython": str(emulator_python()),
+                **(context or {}),
+            },
         )
         report("cdk bootstrap")
         cdk.bootstrap()
         report(f"cdk deploy {cdk.stack}")
         cdk.deploy()
-    return Cloud(endpoint=running.endpoint, database_url=database_url)
 
 
 def endpoint(*, folder: Path = FOLDER) -> str:

@@ -227,7 +227,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def _reason(output: str) -> str:
-    """The line of a program's output that says what went wrong: the last one, but for hints."""
+    """The line of a program's output with the error, or else its last line."""
     lines = output.strip().splitlines()
     return next(
         (line for line in reversed(lines) if any(word in line for word in ("FATAL:", "PANIC:", "error:"))),

@@ -1,8 +1,8 @@
 """The AWS emulator of the laptop cloud: ministack, one process in an environment of its own.
 
 It outlives the command that started it. Its folder is on its command line, so that a process id that was used again is
-never taken for it. It answers on loopback only, and keeps everything in memory: a deployment takes less time than
-keeping saved state right.
+never taken for it. It answers on loopback only. It keeps its state in memory: to deploy again takes ten seconds,
+and half of a saved state would be worse than none.
 
 Its functions inherit its environment. So it gets none of ours: a variable that the template forgets must be missing
 here as it would be on AWS.

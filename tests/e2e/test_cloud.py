@@ -110,7 +110,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaptopCloud]:
     """From nothing: no server, no emulator, no bootstrap; the ranking every minute."""
     folder, begun_at = tmp_path_factory.mktemp("cloud"), datetime.now(UTC)
     try:
-        started = laptop.up(
+        laptop.up(
             folder=folder,
             port=0,
             settings={"LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2"},
@@ -119,7 +119,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaptopCloud]:
             prepare_database=schema.upgrade,
             report=lambda _: None,
         )
-        engine = create_engine(started.database_url, poolclass=NullPool)  # the server is restarted
+        with postgres.serve(folder / "postgres", environment={}) as server:
+            engine = create_engine(server.url(laptop.DATABASE), poolclass=NullPool)  # the server is restarted
         yield LaptopCloud(folder=folder, deployment=connect(folder), engine=engine, begun_at=begun_at)
     finally:
         laptop.down(folder=folder, report=lambda _: None)
@@ -300,7 +301,7 @@ def test_a_stopped_cloud_starts_with_its_database_and_new_runs(cloud: LaptopClou
 
 def test_a_destroyed_stack_leaves_nothing_but_the_database(cloud: LaptopCloud) -> None:
     functions = [cloud.deployment.function(job) for job in ("prize-pool", "leaderboard", "cleanup")]
-    cloud.cdk().destroy()
+    cloud.cdk().run("destroy", "arcade-jobs-dev", "--force")
     with pytest.raises(ArcadeJobsError, match="there is no stack arcade-jobs-dev at http://"):
         connect(cloud.folder)
     for function in functions:

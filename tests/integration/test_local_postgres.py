@@ -62,7 +62,7 @@ def server_process(data: Path) -> psutil.Process | None:
     return cluster.Cluster(data=data.resolve()).process()
 
 
-def ask(server: postgres.Server, statement: str = "SELECT 1") -> object:
+def query(server: postgres.Server, statement: str = "SELECT 1") -> object:
     engine = create_engine(server.admin_url)
     try:
         with engine.connect() as connection:
@@ -102,17 +102,17 @@ def holder(data: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_server_runs_while_it_is_in_use_and_its_data_stay(data: Path) -> None:
     with postgres.serve(data, environment={}) as server:
         process = server_process(data)
-        assert ask(server, "SHOW listen_addresses") == ""
-        ask_in_new_database = server.create_database("kept")
-        assert ask_in_new_database.database == "kept"
+        assert query(server, "SHOW listen_addresses") == ""
+        created = server.create_database("kept")
+        assert created.database == "kept"
     assert process is not None
     assert cluster.has_ended(process)
     assert not (data / "postmaster.pid").exists()
     with postgres.serve(data, environment={}) as server:
-        assert ask(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
+        assert query(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
         server.drop_database("kept")
         server.drop_database("kept")
-        assert ask(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 0
+        assert query(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 0
 
 
 def test_creating_a_database_replaces_one_that_is_in_use(server: postgres.Server) -> None:
@@ -126,7 +126,7 @@ def test_creating_a_database_replaces_one_that_is_in_use(server: postgres.Server
         with pytest.raises(DBAPIError):
             connection.execute(text("SELECT 1"))
     engine.dispose()
-    assert ask(postgres.Server(admin_url=url), "SELECT to_regclass('old')") is None
+    assert query(postgres.Server(admin_url=url), "SELECT to_regclass('old')") is None
     server.drop_database(name)
 
 
@@ -134,7 +134,7 @@ def test_two_processes_share_one_server_and_the_last_one_stops_it(made_data: Pat
     with holder(made_data) as other:
         with postgres.serve(made_data, environment={}) as server:
             shared = server_process(made_data)
-            assert ask(server) == 1
+            assert query(server) == 1
         assert server_process(made_data) == shared, "the other one still uses it"
         other.communicate()
         assert other.returncode == 0
@@ -145,7 +145,7 @@ def test_two_processes_share_one_server_and_the_last_one_stops_it(made_data: Pat
 def test_the_first_one_may_leave_first(made_data: Path) -> None:
     with holder(made_data) as other, postgres.serve(made_data, environment={}) as server:
         other.communicate()
-        assert ask(server) == 1
+        assert query(server) == 1
     assert server_process(made_data) is None
 
 
@@ -168,14 +168,14 @@ def test_a_server_whose_user_was_killed_is_used_again_and_stopped(made_data: Pat
         assert left_behind is not None
     with postgres.serve(made_data, environment={}) as server:
         assert server_process(made_data) == left_behind
-        assert ask(server) == 1
+        assert query(server) == 1
     assert cluster.has_ended(left_behind)
 
 
 def test_a_server_that_was_killed_recovers(made_data: Path) -> None:
     with postgres.serve(made_data, environment={}) as server:
         server.create_database("kept")
-        ask(server, "SELECT pg_switch_wal()")
+        query(server, "SELECT pg_switch_wal()")
         process = server_process(made_data)
         assert process is not None
         children = process.children()
@@ -183,7 +183,7 @@ def test_a_server_that_was_killed_recovers(made_data: Path) -> None:
         psutil.wait_procs([process, *children], timeout=30)
     assert (made_data / "postmaster.pid").exists()
     with postgres.serve(made_data, environment={}) as server:
-        assert ask(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
+        assert query(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
 
 
 @pytest.mark.parametrize("command", ["sleep", "postgres"])
@@ -198,7 +198,7 @@ def test_a_stranger_with_the_process_id_of_a_dead_server_is_left_alone(
         account = [str(stranger.pid), str(made_data), "1767571200", "5432", str(tmp_path), "", "1 2", "ready   "]
         (made_data / "postmaster.pid").write_text("\n".join(account) + "\n")
         with postgres.serve(made_data, environment={}) as server:
-            assert ask(server) == 1
+            assert query(server) == 1
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -209,7 +209,7 @@ def test_a_stranger_with_the_process_id_of_a_dead_server_is_left_alone(
 def test_a_torn_pid_file_does_not_keep_a_server_from_starting(made_data: Path, torn: bytes) -> None:
     (made_data / "postmaster.pid").write_bytes(torn)
     with postgres.serve(made_data, environment={}) as server:
-        assert ask(server) == 1
+        assert query(server) == 1
     assert server_process(made_data) is None
 
 
@@ -218,7 +218,7 @@ def test_an_initdb_that_was_killed_is_done_again(data: Path) -> None:
     leftover.mkdir()
     (leftover / "PG_VERSION").write_text("18\n")
     with postgres.serve(data, environment={}) as server:
-        assert ask(server) == 1
+        assert query(server) == 1
     assert not leftover.exists()
 
 
@@ -242,7 +242,7 @@ def test_a_server_is_found_from_elsewhere(made_data: Path, tmp_path: Path, monke
         monkeypatch.setenv("PGPORT", "6543")
         (tmp_path / "link").symlink_to(made_data)
         with postgres.serve(tmp_path / "link", environment={}) as server:
-            assert ask(server) == 1
+            assert query(server) == 1
 
 
 def test_a_long_folder_for_temporary_files_and_settings_of_psql_do_not_matter(
@@ -254,7 +254,7 @@ def test_a_long_folder_for_temporary_files_and_settings_of_psql_do_not_matter(
     monkeypatch.setenv("PGPORT", "6543")
     monkeypatch.setenv("PGDATA", "/nonexistent")
     with postgres.serve(made_data, environment={}) as server:
-        assert ask(server, "SHOW port") == "5432"
+        assert query(server, "SHOW port") == "5432"
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_where_user_namespaces_are_denied_root_becomes_nobody(
     monkeypatch.setattr(cluster, "binaries", lambda: data.parent / package.name / "pginstall" / "bin")
     deny(denied, "unshare")
     with postgres.serve(data, environment={}) as server:
-        assert ask(server) == 1
+        assert query(server) == 1
         process = server_process(data)
         assert process is not None
         assert process.uids().effective != 0
@@ -295,7 +295,7 @@ def test_data_of_one_way_of_not_being_root_serve_the_other(made_data: Path, deni
         if shim == "setpriv":
             (denied / "unshare").unlink()
         with postgres.serve(made_data, environment={}) as server:
-            assert ask(server) == 1
+            assert query(server) == 1
 
 
 def test_root_that_may_not_become_another_user_gets_advice(
@@ -324,8 +324,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_given_server_is_used_instead_and_not_stopped(server: postgres.Server, data: Path) -> None:
     url = server.admin_url.set(drivername="postgresql").render_as_string(hide_password=False)
     with postgres.serve(data, environment={"DATABASE_URL": url}) as given:
-        assert ask(given) == 1
-    assert ask(server) == 1
+        assert query(given) == 1
+    assert query(server) == 1
     assert not data.exists()
 
 
