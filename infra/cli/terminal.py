@@ -11,6 +11,7 @@ from rich.console import Console
 
 from infra.deployed.deployment import Deployment, find_deployment
 from infra.jobs import JOBS
+from shared.domain.errors import ArcadeJobsError
 
 DEMO_STAGE = "demo"  # what make demo left; never deployed
 
@@ -65,11 +66,10 @@ def laptop() -> Iterator[ModuleType]:
     from infra.local.cdk import CdkError  # noqa: PLC0415
     from infra.local.emulator import EmulatorError  # noqa: PLC0415
     from infra.local.postgres import PostgresError  # noqa: PLC0415
-    from infra.stack.node import NodeError  # noqa: PLC0415
 
     try:
         yield cloud
-    except (CdkError, EmulatorError, NodeError, PostgresError) as error:
+    except (CdkError, EmulatorError, ArcadeJobsError, PostgresError) as error:
         raise CommandError(str(error)) from error
 
 

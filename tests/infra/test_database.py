@@ -1,6 +1,6 @@
 """Where the functions connect to, and the network around it."""
 
-from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, MADE
+from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW
 
 
 def environment(template, job="prize-pool"):
@@ -60,12 +60,12 @@ def test_a_secret_is_named_to_the_functions(synthesize):
 
 
 def test_a_made_database_sleeps_when_nobody_asks(synthesize):
-    scaling = synthesize(MADE).one("AWS::RDS::DBCluster")["ServerlessV2ScalingConfiguration"]
+    scaling = synthesize(NEW).one("AWS::RDS::DBCluster")["ServerlessV2ScalingConfiguration"]
     assert scaling == {"MinCapacity": 0, "MaxCapacity": 4, "SecondsUntilAutoPause": 300}
 
 
 def test_a_made_database_is_encrypted_protected_and_reached_by_token_or_data_api(synthesize):
-    (resource,) = synthesize(MADE).resources("AWS::RDS::DBCluster").values()
+    (resource,) = synthesize(NEW).resources("AWS::RDS::DBCluster").values()
     cluster = resource["Properties"]
     assert cluster["StorageEncrypted"] is True
     assert cluster["EnableIAMDatabaseAuthentication"] is True
@@ -73,13 +73,13 @@ def test_a_made_database_is_encrypted_protected_and_reached_by_token_or_data_api
     assert cluster["DeletionProtection"] is True
     assert resource["DeletionPolicy"] == "Snapshot"
     assert cluster["BackupRetentionPeriod"] == 7
-    (instance,) = synthesize(MADE).properties("AWS::RDS::DBInstance")
+    (instance,) = synthesize(NEW).properties("AWS::RDS::DBInstance")
     assert instance["DBInstanceClass"] == "db.serverless"
     assert instance["PubliclyAccessible"] is False
 
 
 def test_a_made_network_has_no_way_out_but_gateway_endpoints(synthesize):
-    template = synthesize(MADE)
+    template = synthesize(NEW)
     assert len(template.resources("AWS::EC2::Subnet")) == 2
     for forbidden in ("NatGateway", "InternetGateway", "Route", "EIP"):
         assert not template.resources(f"AWS::EC2::{forbidden}")
