@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
+from cronsim import CronSim
+
 from functions import cleanup, leaderboard, prize_pool
 from infra.demo.platform import Platform, Pool
 from infra.demo.plays import Play, Settlement
 from infra.jobs import JOBS
-from infra.stack.cron import fires_at
 from shared.app import App
 from shared.domain.periods import has_ended
 
@@ -93,7 +94,7 @@ def replay(
     for slot in slots:
         platform.receive(started=started.get(slot, []), completed=completed.get(slot, []))
         clock.set(slot + STARTS_AFTER)
-        for stem in (job.stem for job in JOBS if fires_at(job.cron, slot)):
+        for stem in (job.stem for job in JOBS if _fires_at(job.cron, slot)):
             invocation = cast("LambdaContext", Invocation(aws_request_id=str(uuid4())))
             replace(HANDLERS[stem], app=lambda: app)(_at(events[stem], slot), invocation)
         yield slot
@@ -131,3 +132,7 @@ def _by_slot(plays: Iterable[Play], instant: Callable[[Play], datetime | None]) 
 def _at(event: dict[str, Any], slot: datetime) -> dict[str, Any]:
     """The event as EventBridge would send it for a slot."""
     return event | {"id": str(uuid4()), "time": f"{slot:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def _fires_at(cron: str, slot: datetime) -> bool:
+    return next(CronSim(cron, slot - timedelta(minutes=1))) == slot

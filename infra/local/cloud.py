@@ -91,7 +91,7 @@ def up(
         report: is told each step as it begins.
 
     Raises:
-        PostgresError, EmulatorError, SchemaError, CdkError, ArcadeJobsError: one line that says what to do.
+        PostgresError, EmulatorError, SchemaError, CdkError, NodeError: one line that says what to do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data, state = folder / "postgres", folder / "emulator"

@@ -193,7 +193,7 @@ def test_a_variable_with_a_context_key_needs_nothing_in_the_stack(synthesize, mo
         # A stage of its own: templates are cached by context.
         template = synthesize(EXISTING | {"stage": "toy"} | context)
         assert {template.function(job)["Environment"]["Variables"]["TOY_RETRIES"] for job in JOB_NAMES} == {expected}
-    with pytest.raises(ArcadeJobsError, match="^toyRetries: expected a whole number from 0 to 9, got '10'$"):
+    with pytest.raises(ArcadeJobsError, match=r"^toyRetries: expected a whole number from 0 to 9, got '10'$"):
         read_settings(EXISTING | {"toyRetries": "10"}, {})
 
 
