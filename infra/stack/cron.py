@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from cronsim import CronSim, CronSimError
 
 MAX_EXPRESSION_LENGTH = 256  # characters; PutRule and CreateSchedule refuse more
-ANY_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # cronsim wants a start; only the fields are read
+ANY_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # cronsim needs a start; only the fields are read
 LAST_VALUES = (59, 23, 31, 12, 7)  # of the five fields
 _VALUE = "(?:[0-9]{1,4}|[A-Za-z]{3})"
 # cronsim also takes L, LW, #, a step of one value, and seconds.
@@ -45,7 +45,7 @@ def to_eventbridge(expression: str) -> str:
         cron = CronSim(expression, ANY_DATE)
     except CronSimError as error:  # such as "Bad day-of-month"; also for a date that no month has
         raise _error(expression, f"{str(error).lower()}: out of range, backwards, or a date that never comes") from None
-    weekdays = [value for value in cron.weekdays if isinstance(value, int)]  # all: a tuple would be a # or an L
+    weekdays = [value for value in cron.weekdays if isinstance(value, int)]  # a tuple is # or L, refused above
     written = [
         _field(cron.minutes, 60),
         _field(cron.hours, 24),

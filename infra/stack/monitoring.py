@@ -5,7 +5,6 @@ and its end sends one. Each alarm's description is an instruction.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from aws_cdk import Duration, Stack
@@ -16,30 +15,14 @@ from constructs import Construct
 
 from infra.jobs import Job
 from infra.stack.dashboard import dashboard_widgets
-from infra.stack.scheduled_job import ScheduledJob
+from infra.stack.scheduled_job import DEAD_LETTER_RETENTION, ScheduledJob
 from infra.stack.target import Target
 from shared.metrics import Metric
 
 FIVE_MINUTES = Duration.minutes(5)
 HOUR = Duration.hours(1)
 MAX_WINDOW = timedelta(days=7)  # the most that CloudWatch evaluates, and only in periods of an hour or more
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """When an alarm is raised; counts are per five minutes.
-
-    Attributes:
-        errors: invocations that raised or were killed.
-        dead_letters: events waiting in a job's queue.
-        timeout_share: of the time that an invocation may take.
-        lost_events: events of all jobs that were dropped, or could not be dead-lettered.
-    """
-
-    errors: int = 1
-    dead_letters: int = 1
-    timeout_share: float = 0.8
-    lost_events: int = 1
+NEAR_TIMEOUT = 0.8  # of the time that an invocation may take
 
 
 class Monitoring(Construct):
@@ -58,10 +41,8 @@ class Monitoring(Construct):
         jobs: Sequence[ScheduledJob],
         topic: sns.Topic,
         target: Target,
-        thresholds: Thresholds | None = None,
     ) -> None:
         super().__init__(scope, id_)
-        self._thresholds = thresholds or Thresholds()
         self._action = actions.SnsAction(topic)
         alarms: list[cloudwatch.Alarm] = []
         self.alarm_names: dict[str, list[str]] = {}
@@ -93,7 +74,6 @@ class Monitoring(Construct):
             self._alarm(
                 f"{job.name}-errors",
                 function.metric_errors(period=FIVE_MINUTES, statistic="Sum"),
-                at_least=self._thresholds.errors,
                 description=f"{job.name} failed or was cut off; Lambda retries it twice, and what succeeded is not"
                 f" redone. {look} If it keeps failing, fix the cause: nothing is lost, the event is dead-lettered.",
             ),
@@ -102,15 +82,15 @@ class Monitoring(Construct):
                 scheduled.dead_letters.metric_approximate_number_of_messages_visible(
                     period=FIVE_MINUTES, statistic="Maximum"
                 ),
-                at_least=self._thresholds.dead_letters,
                 description=f"An event of {job.name} was dead-lettered. Look at: arcade-jobs dead-letters list. Fix the"
-                " cause, then: arcade-jobs dead-letters redrive. Events are kept for 14 days.",
+                " cause, then: arcade-jobs dead-letters redrive."
+                f" Events are kept for {DEAD_LETTER_RETENTION.to_days():.0f} days.",
             ),
             self._alarm(
                 f"{job.name}-near-timeout",
                 function.metric_duration(period=FIVE_MINUTES, statistic="Maximum"),
-                at_least=self._thresholds.timeout_share * job.timeout.total_seconds() * 1000,
-                description=f"A run of {job.name} took {self._thresholds.timeout_share:.0%} of its"
+                at_least=NEAR_TIMEOUT * job.timeout.total_seconds() * 1000,
+                description=f"A run of {job.name} took {NEAR_TIMEOUT:.0%} of its"
                 f" {job.timeout.total_seconds() / 60:.0f} minutes or more. {look} Look for slow statements or locks in"
                 f" the database, or give it more memory: -c memory.{job.name}=1024.",
             ),
@@ -152,14 +132,12 @@ class Monitoring(Construct):
             self._alarm(
                 "dropped-events",
                 _sum_over(jobs, "AsyncEventsDropped"),
-                at_least=self._thresholds.lost_events,
                 description="Lambda dropped an event before it reached a job. Look at: arcade-jobs dead-letters list,"
                 " and the throttles of the functions; then arcade-jobs trigger JOB --at the slot that is missing.",
             ),
             self._alarm(
                 "failed-destinations",
                 _sum_over(jobs, "DestinationDeliveryFailures"),
-                at_least=self._thresholds.lost_events,
                 description="An event that kept failing could not be dead-lettered, and is lost. Look at the queue and"
                 " the function's role; then arcade-jobs trigger JOB --at the slot that failed.",
             ),
@@ -189,7 +167,9 @@ class Monitoring(Construct):
         composite.add_ok_action(self._action)
         return composite
 
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, at_least: float, description: str) -> cloudwatch.Alarm:
+    def _alarm(
+        self, name: str, metric: cloudwatch.IMetric, *, description: str, at_least: float = 1
+    ) -> cloudwatch.Alarm:
         return cloudwatch.Alarm(
             self,
             name,

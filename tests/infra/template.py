@@ -33,6 +33,7 @@ NEW = {"createDatabase": "true"}
 LOCAL_URL = "postgresql+pg8000://postgres@127.0.0.1:5432/arcade"
 ON_LAPTOP = {"target": "local", "databaseUrl": LOCAL_URL}
 JOB_NAMES = tuple(job.name for job in JOBS)
+HANDLERS = {job.name: job.handler for job in JOBS}
 ALARM_PREFIX = f"{stack_name(DEFAULT_STAGE)}-"
 
 
@@ -55,11 +56,10 @@ class Template:
         return found
 
     def function_id(self, job: str) -> str:
-        handler = f"functions.{job.replace('-', '_')}.handler"
         (id_,) = [
             id_
             for id_, found in self.resources("AWS::Lambda::Function").items()
-            if found["Properties"]["Handler"] == handler
+            if found["Properties"]["Handler"] == HANDLERS[job]
         ]
         return id_
 

@@ -193,6 +193,11 @@ def test_the_dashboard_shows_every_alarm(synthesize):
     assert set(template.dashboard()[0]["properties"]["alarms"]) == set(template.resources("AWS::CloudWatch::Alarm"))
 
 
+def test_a_success_of_one_stage_does_not_hide_the_silence_of_another(synthesize):
+    metrics = synthesize(EXISTING | {"stage": "prod"}).own_metrics()
+    assert {dict(dimensions)["stage"] for _, dimensions in metrics} == {"prod"}
+
+
 def test_metrics_are_those_that_runs_emit(synthesize, engine, capsys):
     """Every job succeeds once, and once fails with its database and its runs table gone."""
     url = engine.url.render_as_string(hide_password=False)

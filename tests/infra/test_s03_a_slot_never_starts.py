@@ -228,7 +228,7 @@ def test_s03_without_fill_an_old_success_would_hide_the_silence(synthesize):
 
 
 def test_s03_an_alarm_that_is_raised_again_notifies_once(tmp_path: Path) -> None:
-    """On an emulator: alarm, topic, queue. The states are set by hand: it evaluates neither expressions nor missing data."""
+    """On an emulator: alarm, topic, queue. The test sets the states: the emulator evaluates no expression."""
     running = emulator.start(tmp_path / "emulator", python=PYTHON, port=0)
 
     def client(service: str) -> Any:
