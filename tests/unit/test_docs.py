@@ -28,7 +28,8 @@ def files(folder: Path = ROOT) -> Iterator[str]:
 def listed() -> set[str]:
     """The paths in the tree of docs/architecture.md; those of folders end with a slash."""
     page = (ROOT / "docs" / "architecture.md").read_text()
-    paths, folders = set(), []
+    paths: set[str] = set()
+    folders: list[str] = []
     for line in page.partition("```text\n")[2].partition("```")[0].splitlines():
         depth = (len(line) - len(line.lstrip())) // 2
         folders = [*folders[:depth], line.split()[0]]
