@@ -64,7 +64,7 @@ class Cleaner:
             return
         last = db.FIRST_SESSION
         while True:
-            if run.must_stop:  # S12: what was deleted is committed; the next attempt goes on
+            if run.must_stop:  # S12: what was deleted is committed; the next attempt continues
                 tally.is_complete = False
                 return
             delete = partial(db.delete_expired_sessions, before=before, after=last, most=SESSION_BATCH)
