@@ -11,9 +11,7 @@ from shared.domain.errors import ArcadeJobsError
 
 SCHEDULED_EVENT = "Scheduled Event"  # the detail-type of EventBridge; our Scheduler input carries it too
 MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run")
-MAX_AHEAD = timedelta(
-    minutes=5
-)  # a scheduled time further ahead of the wall clock is refused: its scores have not come
+MAX_AHEAD = timedelta(minutes=5)  # a time further ahead of the wall clock is refused: its scores have not come
 MAX_TEXT = 500  # characters of actor and reason
 EXAMPLE_TIME = "2026-01-12T00:00:00Z"
 # Python's own reading is wider, and differs between its versions: week dates, any separator, no hyphens.

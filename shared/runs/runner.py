@@ -15,7 +15,7 @@ from shared.runs.store import RunStore, RunStoreError
 
 
 class RunNotSucceededError(ArcadeJobsError):
-    """A scheduled run did not succeed: raised so that Lambda retries the event, and dead-letters it after the last attempt."""
+    """A scheduled run did not succeed: raised so that Lambda retries the event, and dead-letters it at last."""
 
 
 @dataclass(frozen=True, kw_only=True)
