@@ -1,5 +1,11 @@
 """Remove abandoned sessions and orphaned entries: daily at 03:00."""
 
 from shared.app import JobHandler
+from shared.services.cleanup import Cleaner
 
-handler = JobHandler(job="cleanup", work=lambda app: app.clean_up)
+handler = JobHandler(
+    job="cleanup",
+    use_case=lambda app: Cleaner(
+        transactions=app.transactions, session_expiry=app.config.session_expiry, clock=app.clock
+    ),
+)

@@ -1,5 +1,9 @@
-"""Rank every leaderboard that was touched: hourly."""
+"""Rank every leaderboard that was touched since it was last ranked: hourly."""
 
 from shared.app import JobHandler
+from shared.services.leaderboard import LeaderboardRanker
 
-handler = JobHandler(job="leaderboard", work=lambda app: app.rank_leaderboards)
+handler = JobHandler(
+    job="leaderboard",
+    use_case=lambda app: LeaderboardRanker(transactions=app.transactions, clock=app.clock),
+)

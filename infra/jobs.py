@@ -1,11 +1,17 @@
-"""The three jobs as a table: all in which they differ, as data (DESIGN sections 1 and 5).
+"""The jobs: a row is all that the stack, the command, the demo and the tests know of one.
 
-The stack builds from it, the command finds functions and queues by it. Memory, concurrency, schedule and state can be
-set at synth (`infra/stack/context.py`).
+Memory, concurrency, schedule and state can be set at synth (`infra/stack/context.py`).
 """
 
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from shared.metrics import Metric
+
+if TYPE_CHECKING:
+    from shared.app import JobHandler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,45 +21,50 @@ class Job:
     Attributes:
         name: as in run ids, metrics and commands: `prize-pool`.
         cron: when it fires, in the five fields of cron.
-        follows_zone: whether the fields are read in JOB_SCHEDULER_TIMEZONE. Hours begin everywhere at once: the hourly
-            job stays with UTC.
+        follows_zone: whether cron is read in JOB_SCHEDULER_TIMEZONE. Hours begin everywhere at once: the hourly job
+            stays with UTC.
         switch: the variable that turns its schedule on or off at deployment.
-        timeout: how long one invocation may take; three of them with their waits fit into `delivery_window`.
+        timeout: of one invocation; three of them with their waits fit into `delivery_window`.
         memory: in MB.
-        delivery_window: how long an event is tried before it goes to the dead-letter queue.
-        silent_after: without a success for so long, the silence alarm is raised; whole hours.
+        delivery_window: how long an event is retried before it is dead-lettered.
+        silent_after: the silence alarm is raised after so long without a success; whole hours.
         items: what the metric `ItemsProcessed` counts.
-        own_metrics: counts that no other job emits.
+        own_metrics: counts that no other job publishes.
     """
 
     name: str
     cron: str
     follows_zone: bool
     switch: str
-    timeout: timedelta
+    timeout: timedelta = timedelta(minutes=15)
     memory: int = 512
     delivery_window: timedelta
     silent_after: timedelta
     items: str
-    own_metrics: tuple[str, ...] = ()
+    own_metrics: tuple[Metric, ...] = ()
 
     @property
     def stem(self) -> str:
-        """The name of its modules, events and tests: `prize_pool`."""
+        """The name of its modules, event and tests: `prize_pool`."""
         return self.name.replace("-", "_")
 
     @property
     def handler(self) -> str:
-        """What Lambda calls."""
+        """The handler, as Lambda's setting names it."""
         return f"functions.{self.stem}.handler"
 
     @property
     def title(self) -> str:
-        """How constructs and stack outputs begin: `PrizePool`."""
+        """The prefix of its constructs and stack outputs: `PrizePool`."""
         return "".join(word.capitalize() for word in self.name.split("-"))
 
+    def load_handler(self) -> "JobHandler":
+        """Import the handler as Lambda does."""
+        module, attribute = self.handler.rsplit(".", 1)
+        return cast("JobHandler", getattr(import_module(module), attribute))
 
-# S03: a local day can last 25 hours (clocks set back); the hour on top is the time a run may take with its retries.
+
+# S03: a local day can last 25 hours (clocks set back); the hour on top is for a run and its retries.
 A_DAY_MISSED = timedelta(hours=26)
 THREE_SLOTS_MISSED = timedelta(hours=3)
 
@@ -63,18 +74,16 @@ JOBS = (
         cron="0 0 * * *",
         follows_zone=True,
         switch="ENABLE_PRIZEPOOL_JOB",
-        timeout=timedelta(minutes=15),
         delivery_window=timedelta(hours=2),
         silent_after=A_DAY_MISSED,
         items="pools settled",
-        own_metrics=("PoolsWithoutWinner",),
+        own_metrics=(Metric.POOLS_WITHOUT_WINNER,),
     ),
     Job(
         name="leaderboard",
         cron="0 * * * *",
         follows_zone=False,
         switch="ENABLE_LEADERBOARD_JOB",
-        timeout=timedelta(minutes=15),
         delivery_window=timedelta(hours=1),
         silent_after=THREE_SLOTS_MISSED,
         items="rows ranked",
@@ -84,7 +93,6 @@ JOBS = (
         cron="0 3 * * *",
         follows_zone=True,
         switch="ENABLE_CLEANUP_JOB",
-        timeout=timedelta(minutes=15),
         delivery_window=timedelta(hours=2),
         silent_after=A_DAY_MISSED,
         items="rows deleted",

@@ -1,8 +1,9 @@
 """Stages: several deployments of one product, each a stack of its own name."""
 
-STAGE_PATTERN = "[a-z][a-z0-9-]{0,15}"
-DEFAULT_STAGE = "dev"
-REPLAY_STAGE = "demo"  # the stage that the replay's records carry; nothing is deployed under it
+from shared.config import VARIABLES
+
+DEFAULT_STAGE = VARIABLES["STAGE"].default or ""
+DEMO_STAGE = "demo"  # the runs that `make demo` left; nothing is deployed under it
 
 
 def stack_name(stage: str) -> str:

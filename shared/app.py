@@ -21,40 +21,38 @@ from shared.domain.run import Outcome, Run
 from shared.domain.tick import Tick
 from shared.runs.runner import Runner
 from shared.runs.store import RunStore
-from shared.services.cleanup import Cleaner
-from shared.services.leaderboard import LeaderboardRanker
-from shared.services.prize_pool import PrizePoolSettler
-from shared.services.schema import SchemaGuard
 from shared.services.transactions import Transactions
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-# The record of a run is not worth waiting for: the job comes first (DESIGN section 5, Network).
+# The job does not wait for its record: docs/decisions.md, Network.
 RUNS_TABLE_CLIENT = ClientConfig(
     connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2, "mode": "standard"}
 )
-# Who signs the certificates of RDS; the asset has it beside this package, a laptop does not.
+# The certificate authorities of RDS; the asset has them beside this package, a laptop does not.
 RDS_AUTHORITIES = Path(__file__).parent.parent / "rds-ca-bundle.pem"
+
+UseCase = Callable[[Run], Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """What the handlers call.
+    """What a handler makes its use case from.
 
     Attributes:
-        engine: its one database connection, to be disposed of by whoever does not leave that to the end of the process.
-        runner: runs the jobs below.
+        engine: its one database connection; dispose of it, or leave that to the end of the process.
         clock: the wall clock, aware.
+        sleep: waits for so many seconds.
     """
 
+    config: Config
     engine: Engine
+    transactions: Transactions
     runner: Runner
     clock: Callable[[], datetime]
-    settle_prize_pools: Callable[[Run], Outcome]
-    rank_leaderboards: Callable[[Run], Outcome]
-    clean_up: Callable[[Run], Outcome]
+    sleep: Callable[[float], None]
 
 
 def build_app(
@@ -64,10 +62,10 @@ def build_app(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     sleep: Callable[[float], None] = time.sleep,
 ) -> App:
-    """Make the app from the environment of a function (DESIGN section 3, Environment).
+    """Make the app from the environment of a function.
 
     Args:
-        env: the variables.
+        env: the variables of `shared.config`.
         dynamodb: a client for the runs table; None: one that gives up soon.
         clock: the wall clock, aware. It is read here and nowhere else.
         sleep: waits for so many seconds.
@@ -82,29 +80,19 @@ def build_app(
         password=password_source(config, session),
         ca_file=RDS_AUTHORITIES if RDS_AUTHORITIES.exists() else None,
     )
-    transactions = Transactions(engine=engine, sleep=sleep)
-    guard = SchemaGuard(transactions=transactions)
     client = dynamodb or cast("DynamoDBClient", session.create_client("dynamodb", config=RUNS_TABLE_CLIENT))
     return App(
+        config=config,
         engine=engine,
+        transactions=Transactions(engine=engine, sleep=sleep),
         runner=Runner(
             store=RunStore(client=client, table_name=config.runs_table_name, clock=clock),
+            stage=config.stage,
             clock=clock,
             describe=describe,
         ),
         clock=clock,
-        settle_prize_pools=guard.before(
-            PrizePoolSettler(
-                transactions=transactions,
-                zone=config.zone,
-                grace=config.settlement_grace,
-                game_types=config.game_types,
-                clock=clock,
-                sleep=sleep,
-            )
-        ),
-        rank_leaderboards=guard.before(LeaderboardRanker(transactions=transactions, clock=clock)),
-        clean_up=guard.before(Cleaner(transactions=transactions, session_expiry=config.session_expiry, clock=clock)),
+        sleep=sleep,
     )
 
 
@@ -116,20 +104,20 @@ def get_app() -> App:
 
 @dataclass(frozen=True, kw_only=True)
 class JobHandler:
-    """A Lambda handler of one job.
+    """The Lambda handler of one job.
 
     Attributes:
         job: its name.
-        work: the job's use case of the app.
+        use_case: makes the work of one run from the app.
         app: makes the app, or finds it.
     """
 
     job: str
-    work: Callable[[App], Callable[[Run], Outcome]]
+    use_case: Callable[[App], UseCase]
     app: Callable[[], App] = get_app
 
     def __call__(self, event: Any, context: "LambdaContext") -> dict[str, Any]:
-        """Run the job for an event; return the result of DESIGN section 3.
+        """Run the job for an event; return its result (docs/design.md, Contract).
 
         Raises:
             BadEventError: the event is malformed; nothing was touched.
@@ -142,4 +130,4 @@ class JobHandler:
         def time_left() -> timedelta:
             return timedelta(milliseconds=context.get_remaining_time_in_millis())
 
-        return app.runner.run(self.job, tick, self.work(app), time_left=time_left).to_json()
+        return app.runner.run(self.job, tick, self.use_case(app), time_left=time_left).to_json()

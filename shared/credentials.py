@@ -1,4 +1,4 @@
-"""Where the database password comes from on AWS (DESIGN section 3, DATABASE_AUTH)."""
+"""Where the database password comes from on AWS."""
 
 import json
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from botocore.signers import RequestSigner
 from sqlalchemy import make_url
 
 from shared.config import Config, DatabaseAuth
+from shared.domain.errors import ArcadeJobsError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
@@ -22,7 +23,7 @@ DEFAULT_PORT = 5432
 SECRETS_CLIENT = ClientConfig(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
 
 
-class CredentialsError(Exception):
+class CredentialsError(ArcadeJobsError):
     """No password could be had. The message is one line, and holds no secret."""
 
 
@@ -39,7 +40,7 @@ def password_source(config: Config, session: Session) -> Callable[[], str] | Non
 
 
 def sign_token(database_url: str, session: Session) -> str:
-    """An IAM token for the user, host and port of a URL, signed here: nobody is asked.
+    """An IAM token for the user, host and port of a URL, signed locally, without a request.
 
     What `boto3.client("rds").generate_db_auth_token` makes, without loading the model of RDS
     (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.Connecting.Python.html).

@@ -13,13 +13,11 @@ from typing import IO, cast
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-SERVICE = "arcade-jobs"
-METRICS_NAMESPACE = "ArcadeJobs"
-DIMENSIONS = ("service", "job")  # of every metric; alarms must name exactly these
+from shared.metrics import NAMESPACE, SERVICE, Metric, dimensions
 
 
 class StandardOutput(TextIOBase):
-    """Standard output, whatever it is when a line is written: the metrics go there too, and are redirected with it."""
+    """The current `sys.stdout`, so that log lines are redirected together with the metrics, which are printed."""
 
     def write(self, text: str) -> int:
         """Write a part of a log line; return its length in characters."""
@@ -27,7 +25,7 @@ class StandardOutput(TextIOBase):
 
 
 def _to_line(record: object) -> str:
-    """ASCII only: what an event says cannot end a line (U+2028, U+0085) or command a terminal (U+009B)."""
+    """ASCII only: text from an event can neither end a line (U+2028, U+0085) nor command a terminal (U+009B)."""
     return json.dumps(record, default=str, separators=(",", ":"))
 
 
@@ -40,21 +38,23 @@ logger = Logger(
 )
 
 
-def publish_metrics(job: str, counts: Mapping[str, int], *, run_id: str) -> None:
+def publish_metrics(counts: Mapping[Metric, int], *, job: str, stage: str, run_id: str) -> None:
     """Write the counts of one run to standard output, where Lambda turns them into CloudWatch metrics.
 
-    A fresh set for each run: dimensions kept from an earlier one would be lost or shared (Powertools clears them).
+    A fresh set for each run: Powertools clears or shares the dimensions of a set that is used again.
 
     Args:
-        job: the dimension `job`.
-        counts: numbers by metric name; nothing is written for none.
+        counts: nothing is written for none.
+        job: a dimension, as is the stage.
+        stage: of the deployment.
         run_id: metadata, to find the run from the log line; as a dimension each run would make new metrics.
     """
     if not counts:
         return
-    metrics = EphemeralMetrics(namespace=METRICS_NAMESPACE, service=SERVICE)
-    metrics.add_dimension(name="job", value=job)
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    for name, value in dimensions(job=job, stage=stage).items():
+        metrics.add_dimension(name=name, value=value)
     metrics.add_metadata(key="run_id", value=run_id)
-    for name, count in counts.items():
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
+    for metric, count in counts.items():
+        metrics.add_metric(name=metric, unit=MetricUnit.Count, value=count)
     metrics.flush_metrics()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from shared.runs.table import INDEXES, PARTITION_KEY, PROJECTED_ATTRIBUTES, RunsIndex
+from shared.runs.table import INDEXES, PARTITION_KEY, RunsIndex
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -22,7 +22,6 @@ def create_runs_table(client: "DynamoDBClient", name: str) -> None:
 
 
 def _index(index: RunsIndex) -> "GlobalSecondaryIndexTypeDef":
-    keys = {PARTITION_KEY, index.partition_key, index.sort_key}
     return {
         "IndexName": index.name,
         "KeySchema": [
@@ -31,6 +30,6 @@ def _index(index: RunsIndex) -> "GlobalSecondaryIndexTypeDef":
         ],
         "Projection": {
             "ProjectionType": "INCLUDE",
-            "NonKeyAttributes": [name for name in PROJECTED_ATTRIBUTES if name not in keys],
+            "NonKeyAttributes": index.projected_attributes,
         },
     }

@@ -12,8 +12,9 @@ from typing import Any
 from infra.jobs import JOBS, Job
 from infra.stack.cron import CronError, to_eventbridge
 from infra.stack.target import AWS, TARGETS, Target
-from infra.stage import DEFAULT_STAGE, REPLAY_STAGE, STAGE_PATTERN
-from shared.domain.periods import UnknownZoneError, load_zone
+from infra.stage import DEFAULT_STAGE, DEMO_STAGE
+from shared.config import STAGE_PATTERN
+from shared.domain.periods import load_zone
 
 FIRST_MEMORY, LAST_MEMORY = 128, 10240  # MB, what Lambda offers
 
@@ -158,7 +159,7 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     stage = read.text(
         "stage", STAGE_PATTERN, default=DEFAULT_STAGE, expected="a small letter, then letters, digits, dashes"
     )
-    if stage == REPLAY_STAGE:
+    if stage == DEMO_STAGE:
         read.refuse("stage", stage, "is the replay's own; take another name")
     target = TARGETS[read.text("target", "|".join(TARGETS), default=AWS.name)]
     if python := read.optional("assetPython", ".+"):
@@ -241,7 +242,7 @@ class _Reader:
         name = self._values.get("timezone") or "UTC"
         try:
             load_zone(name)
-        except UnknownZoneError as error:
+        except ValueError as error:
             self.problems.append(f"timezone: {error}")
         return name
 

@@ -26,13 +26,12 @@ class RunsTable(Construct):
             removal_policy=target.removal_policy,
         )
         for index in table.INDEXES:
-            keys = {table.PARTITION_KEY, index.partition_key, index.sort_key}
             self.table.add_global_secondary_index(
                 index_name=index.name,
                 partition_key=_text(index.partition_key),
                 sort_key=_text(index.sort_key),
                 projection_type=dynamodb.ProjectionType.INCLUDE,
-                non_key_attributes=[name for name in table.PROJECTED_ATTRIBUTES if name not in keys],
+                non_key_attributes=index.projected_attributes,
             )
 
     def grant_recording(self, role: iam.Role) -> None:

@@ -1,4 +1,4 @@
-"""Periods: the half-open intervals in which players compete (DESIGN section 2, Time).
+"""Periods: the half-open intervals in which players compete (docs/design.md, Time).
 
 A period lies between two local midnights of one zone. All instants here are aware datetimes in UTC, all dates are
 local dates of that zone.
@@ -14,10 +14,6 @@ ONE_DAY = timedelta(days=1)
 ONE_WEEK = timedelta(days=7)
 # S11: names that are not IANA's, and mean something else on each machine: its own zone, clocks that count leap seconds.
 MACHINE_ZONES = ("localtime", "posix", "right/")
-
-
-class UnknownZoneError(ValueError):
-    """The name is not an IANA time zone."""
 
 
 class PeriodType(StrEnum):
@@ -59,14 +55,14 @@ def load_zone(name: str) -> ZoneInfo:
     """The zone of an IANA name such as `Europe/London`.
 
     Raises:
-        UnknownZoneError: no such zone. The message is one line and holds the name.
+        ValueError: no such zone. The message is one line and holds the name.
     """
     try:
         if not name.startswith(MACHINE_ZONES):
             return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not found, not a relative path, a directory of zones
         pass
-    raise UnknownZoneError(f"{name[:80]!r} is not an IANA time zone such as UTC or Europe/London")
+    raise ValueError(f"{name[:80]!r} is not an IANA time zone such as UTC or Europe/London")
 
 
 def local_midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -82,10 +78,10 @@ def local_day(at: datetime, zone: ZoneInfo) -> date:
     """The local date whose day contains the instant: `local_midnight(d) <= at < local_midnight(d + 1)`.
 
     It is the wall clock's date but for one case: clocks set back across midnight show the old date once more, and the
-    new day, which has begun, goes on.
+    new day, which has begun, continues.
     """
     day = at.astimezone(zone).date()
-    # S10: no local day is settled while it goes on.
+    # S10: no local day is settled before its end.
     return day + ONE_DAY if local_midnight(day + ONE_DAY, zone) <= at else day
 
 

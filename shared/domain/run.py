@@ -1,4 +1,4 @@
-"""What passes between the runner and a job: the run that is asked for, and the outcome of the work."""
+"""What the runner gives to a job, and gets back: the run, and the outcome of its work."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared.domain.tick import Tick
+from shared.metrics import Metric
 
 # A job starts nothing new when less than this is left of its invocation: enough for the statement under way to
 # finish, the result to be read and the run to be recorded.
@@ -14,7 +15,7 @@ STOP_BEFORE_LIMIT = timedelta(seconds=15)
 
 
 class RunStatus(StrEnum):
-    """How a run stands (DESIGN section 3, Result). `ABANDONED` is derived when read, never stored."""
+    """The status of a run (docs/design.md, Contract). `ABANDONED` is derived when read, never stored."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -26,7 +27,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One attempt at a run, as a job sees it.
+    """One attempt at a run.
 
     Attributes:
         id: `<job>:<slot>` or `<job>:<request id>`; the pools that it settles carry it.
@@ -40,7 +41,7 @@ class Run:
 
     @property
     def must_stop(self) -> bool:
-        """Whether the job is to leave the rest to the next attempt."""
+        """Whether the job leaves the rest to the next attempt, for lack of time."""
         return self.time_left() < STOP_BEFORE_LIMIT
 
 
@@ -49,18 +50,18 @@ class Outcome:
     """What a job did.
 
     Attributes:
-        result: JSON-ready, in the job's shape of DESIGN section 3; its lists are complete.
+        result: JSON-ready, in the job's own shape; its lists are complete.
         items_processed: pools settled, boards ranked, rows removed by this attempt: the metric `ItemsProcessed`.
         items_failed: how many pools, boards or steps failed: the metric `ItemsFailed`.
         is_complete: False when the run stopped for lack of time.
-        metrics: further counts to be published, by metric name.
+        metrics: further counts to publish.
     """
 
     result: dict[str, Any]
     items_processed: int
     items_failed: int
     is_complete: bool = True
-    metrics: dict[str, int] = field(default_factory=dict)
+    metrics: dict[Metric, int] = field(default_factory=dict)
 
     @property
     def status(self) -> RunStatus:

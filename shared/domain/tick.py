@@ -1,4 +1,4 @@
-"""The tick that starts a run: an event, checked in every part before anything is touched (DESIGN section 3, Event)."""
+"""The tick that starts a run: an event, checked in every part before anything is touched (docs/design.md, Contract)."""
 
 import re
 from collections.abc import Mapping
@@ -7,23 +7,25 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from shared.domain.errors import ArcadeJobsError
+
 SCHEDULED_EVENT = "Scheduled Event"  # the detail-type of EventBridge; our Scheduler input carries it too
 MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run")
-MAX_AHEAD = timedelta(minutes=5)  # a scheduled time further ahead of the wall clock is refused: its scores are to come
+MAX_AHEAD = timedelta(minutes=5)  # a time further ahead of the wall clock is refused: its scores have not come
 MAX_TEXT = 500  # characters of actor and reason
 EXAMPLE_TIME = "2026-01-12T00:00:00Z"
 # Python's own reading is wider, and differs between its versions: week dates, any separator, no hyphens.
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
-HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON may hold one; DynamoDB and UTF-8 cannot
+SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may hold half of a pair; UTF-8, and so DynamoDB, cannot
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # before any play; nearer to year 1 local dates would leave the calendar
 
 
-class BadEventError(ValueError):
+class BadEventError(ArcadeJobsError):
     """The event is malformed. The message names the field and the value; nothing was touched."""
 
 
 class Trigger(StrEnum):
-    """Who asked for the run."""
+    """Where the request for a run came from."""
 
     SCHEDULED = "scheduled"
     MANUAL = "manual"
@@ -39,8 +41,8 @@ class Tick:
         slot: the scheduled time cut to the minute, when the run stands for a slot of the schedule; None otherwise.
         request_id: the id of the invocation; a retry of the platform has the same.
         dry_run: report what would happen, change nothing.
-        actor: who triggered it by hand, if they said so.
-        reason: why, if they said so.
+        actor: who triggered it by hand, if given.
+        reason: why, if given.
     """
 
     at: datetime
@@ -53,13 +55,13 @@ class Tick:
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether the platform retries and dead-letters this run, and so must be told of every failure."""
+        """Whether Lambda retries and dead-letters this run, which takes an exception for each failure."""
         return self.trigger is Trigger.SCHEDULED
 
     def run_id(self, job: str) -> str:
         """The identity of the run: `<job>:<slot>`, such as `prize-pool:2026-01-12T00:00Z`, or `<job>:<request id>`.
 
-        Every delivery and every retry of one slot has the same (S01; DESIGN section 2, Runs).
+        Every delivery and every retry of one slot has the same (S01).
         """
         return f"{job}:{self.slot:%Y-%m-%dT%H:%MZ}" if self.slot else f"{job}:{self.request_id}"
 
@@ -132,7 +134,7 @@ def _read_text(event: Mapping[str, Any], key: str) -> str | None:
         raise BadEventError(f"event {key}: expected text, got {_shown(value)}")
     if value is not None and len(value) > MAX_TEXT:
         raise BadEventError(f"event {key}: {len(value)} characters are too many; at most {MAX_TEXT}")
-    if value is not None and HALF_A_CHARACTER.search(value):
+    if value is not None and SURROGATE.search(value):
         raise BadEventError(f"event {key}: {_shown(value)} is not valid Unicode")
     return value
 

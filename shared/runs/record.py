@@ -1,14 +1,14 @@
-"""The record of a run: what is returned, stored and logged (DESIGN section 3, Result)."""
+"""The record of a run: its attributes, stated once. The store keeps them, the runner fills them, results show them."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 from shared.domain.run import RunStatus
 
-MAX_RESULT_BYTES = 300_000  # of an item's 400 KB, the indexes' share and the other attributes left out
+MAX_RESULT_BYTES = 300_000  # of an item's 400 KB; the rest is for the other attributes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,20 +17,19 @@ class RunRecord:
 
     Attributes:
         run_id: `<job>:<slot>` or `<job>:<request id>`.
-        job: prize-pool, leaderboard or cleanup.
         trigger: scheduled or manual.
         scheduled_at: the tick.
-        status: how it stands; `abandoned` is derived when a running one is past its deadline.
-        attempt: from 1; 0 when the runs table could not be asked.
-        started_at: of this attempt.
-        deadline_at: when the platform kills this attempt at the latest.
-        finished_at: None while it runs.
-        result: the job's own, in full or with its lists cut; None while it runs, and in lists of runs.
-        counts: the numbers of the result, by name.
+        status: `abandoned` is derived when a running one is past its deadline.
         duplicate: whether it is the stored result of an earlier attempt.
+        attempt: from 1; 0 when the runs table could not be reached.
+        started_at: of this attempt.
+        deadline_at: when Lambda stops this attempt at the latest.
+        finished_at: None while it runs.
         dry_run: whether nothing was changed.
         actor: who triggered it by hand.
         reason: why they did.
+        counts: the numbers of the result, by name.
+        result: the job's own, in full or with its lists cut; None while it runs, and in lists of runs.
     """
 
     run_id: str
@@ -38,39 +37,49 @@ class RunRecord:
     trigger: str
     scheduled_at: datetime
     status: RunStatus
+    duplicate: bool = False
     attempt: int
     started_at: datetime
     deadline_at: datetime
     finished_at: datetime | None = None
-    result: Mapping[str, Any] | None = None
-    counts: Mapping[str, int] | None = None
-    duplicate: bool = False
     dry_run: bool = False
     actor: str | None = None
     reason: str | None = None
+    counts: Mapping[str, int] | None = None
+    result: Mapping[str, Any] | None = None
 
     @property
     def duration_ms(self) -> int | None:
-        """How long the attempt took; None while it runs."""
+        """Of this attempt; None while it runs."""
         return (self.finished_at - self.started_at) // timedelta(milliseconds=1) if self.finished_at else None
 
-    def to_json(self) -> dict[str, Any]:
-        """The result of DESIGN section 3; `dry_run`, `actor` and `reason` are there only when they say something."""
-        notes = {"dry_run": self.dry_run, "actor": self.actor, "reason": self.reason}
-        return {
-            "run_id": self.run_id,
-            "job": self.job,
-            "trigger": self.trigger,
-            "scheduled_at": format_instant(self.scheduled_at),
-            "status": str(self.status),
-            "duplicate": self.duplicate,
-            "attempt": self.attempt,
-            "started_at": format_instant(self.started_at),
-            "finished_at": format_instant(self.finished_at) if self.finished_at else None,
-            "duration_ms": self.duration_ms,
-            **{name: note for name, note in notes.items() if note},
-            "result": self.result,
+    def to_attributes(self) -> dict[str, Any]:
+        """What is stored, as text, numbers and maps; an attribute without a value is absent."""
+        values = {name: getattr(self, name) for name in STORED_ATTRIBUTES} | {
+            "result": json.dumps(cut_to_fit(self.result)) if self.result is not None else None,
         }
+        return {name: _plain(value) for name, value in values.items() if value is not None and value is not False}
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> "RunRecord":
+        """The record that `to_attributes` stored; attributes of no field are ignored."""
+        values = {name: _READERS[name](attributes[name]) for name in _READERS if name in attributes}
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result of docs/design.md, Contract; dry_run, actor and reason are there only when they have a value."""
+        values = {name: getattr(self, name) for name in _JSON_ATTRIBUTES}
+        return {name: _plain(value) for name, value in values.items() if value or name not in _JSON_OPTIONAL}
+
+
+_FIELDS = tuple(field.name for field in fields(RunRecord))
+STORED_ATTRIBUTES = (*(name for name in _FIELDS if name != "duplicate"), "duration_ms")
+LISTED_ATTRIBUTES = tuple(name for name in STORED_ATTRIBUTES if name != "result")  # what an index of runs holds
+_JSON_OPTIONAL = ("dry_run", "actor", "reason")
+_JSON_ATTRIBUTES = (
+    *("run_id", "job", "trigger", "scheduled_at", "status", "duplicate", "attempt", "started_at", "finished_at"),
+    *("duration_ms", *_JSON_OPTIONAL, "result"),
+)
 
 
 def count_numbers(result: Mapping[str, Any]) -> dict[str, int]:
@@ -80,7 +89,7 @@ def count_numbers(result: Mapping[str, Any]) -> dict[str, int]:
 
 
 def cut_to_fit(result: Mapping[str, Any], *, max_bytes: int = MAX_RESULT_BYTES) -> dict[str, Any]:
-    """A result that fits into an item: its lists are halved until it does, with their true lengths beside them.
+    """A result that fits into an item: its lists are halved until it does.
 
     Args:
         result: JSON-ready.
@@ -90,7 +99,6 @@ def cut_to_fit(result: Mapping[str, Any], *, max_bytes: int = MAX_RESULT_BYTES) 
         The result; when it was cut, with a further key `cut` that holds the true length of each list that was.
     """
     longest = max((len(value) for value in result.values() if isinstance(value, list)), default=0)
-    lengths: dict[str, int] = {}
     fitting = dict(result)
     while len(json.dumps(fitting)) > max_bytes and longest > 0:
         longest //= 2
@@ -107,3 +115,20 @@ def format_instant(instant: datetime) -> str:
 def parse_instant(text: str) -> datetime:
     """The instant that `format_instant` wrote."""
     return datetime.fromisoformat(text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return format_instant(value)
+    return str(value) if isinstance(value, RunStatus) else value
+
+
+def _reader(hint: Any) -> Any:
+    if hint in (datetime, datetime | None):
+        return parse_instant
+    return RunStatus if hint is RunStatus else lambda value: value
+
+
+_READERS = {name: _reader(hint) for name, hint in get_type_hints(RunRecord).items() if name != "duplicate"} | {
+    "result": json.loads
+}

@@ -1,18 +1,21 @@
-"""The one way in which every job runs: record the start, work, record the end, report (DESIGN section 2, Runs)."""
+"""The one way in which every job runs: record the start, work, record the end, report (docs/design.md, Runs)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.domain.tick import Tick
+from shared.metrics import Metric
 from shared.observability import logger, publish_metrics
 from shared.runs.record import RunRecord, count_numbers
 from shared.runs.store import RunStore, RunStoreError
 
 
-class RunNotSucceededError(Exception):
-    """A scheduled run did not succeed: raised so that the platform tries again, and dead-letters it in the end."""
+class RunNotSucceededError(ArcadeJobsError):
+    """A scheduled run did not succeed: raised so that Lambda retries the event, and dead-letters it at last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +24,13 @@ class Runner:
 
     Attributes:
         store: where runs are remembered.
+        stage: a dimension of the metrics.
         clock: the wall clock, aware.
-        describe: an exception in one line for an operator, without secrets.
+        describe: an exception in one line, without secrets.
     """
 
     store: RunStore
+    stage: str
     clock: Callable[[], datetime]
     describe: Callable[[BaseException], str]
 
@@ -35,7 +40,7 @@ class Runner:
         """Run a job once for a tick.
 
         1. Record the start. A run that succeeded before is returned as it was, and nothing is done.
-        2. Work. An exception fails the run; items that failed make it partial; want of time makes it incomplete.
+        2. Work. An exception fails the run; items that failed make it partial; a lack of time makes it incomplete.
         3. Record the end, publish the counts, log the whole result.
         4. Raise, if the run is scheduled and did not succeed.
 
@@ -43,7 +48,7 @@ class Runner:
 
         Args:
             job: its name, such as `prize-pool`.
-            tick: what asked for it.
+            tick: the request for it.
             work: the use case.
             time_left: what is left of the invocation.
 
@@ -60,13 +65,13 @@ class Runner:
             record, counts = self._work(record, Run(id=run_id, tick=tick, time_left=time_left), work)
             is_recorded = self._finish(record) and is_recorded
             if not is_recorded:
-                counts["RunNotRecorded"] = 1
+                counts[Metric.RUN_NOT_RECORDED] = 1
             if not record.dry_run:
-                publish_metrics(job, counts, run_id=run_id)
+                publish_metrics(counts, job=job, stage=self.stage, run_id=run_id)
             logger.info(f"run {record.status}", extra={"run": record.to_json()})
         finally:
             logger.thread_safe_clear_keys()
-        # S05: the platform tries it again, and keeps the event in the end.
+        # S05: Lambda retries it, and dead-letters the event after the last attempt.
         if tick.is_scheduled and record.status is not RunStatus.SUCCEEDED:
             raise RunNotSucceededError(_summary(record))
         return record
@@ -92,31 +97,25 @@ class Runner:
             logger.error("run not recorded at its start; the job works all the same", extra={"error": str(error)})
             return record, False
 
-    def _work(self, record: RunRecord, run: Run, work: Callable[[Run], Outcome]) -> tuple[RunRecord, dict[str, int]]:
+    def _work(self, record: RunRecord, run: Run, work: Callable[[Run], Outcome]) -> tuple[RunRecord, dict[Metric, int]]:
         """The record with its end, and the counts to publish."""
         try:
             outcome = work(run)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and raised if the run is scheduled
+        except Exception as error:  # noqa: BLE001 - it is recorded, and raised if the run is scheduled
             logger.exception("run failed")
             result = {"errors": [{"error": self.describe(error)}]}
-            ended = replace(
-                record,
-                status=RunStatus.FAILED,
-                finished_at=self.clock(),
-                result=result,
-                counts=count_numbers(result),
-            )
-            return ended, {"RunFailed": 1}
-        ended = replace(
-            record,
-            status=outcome.status,
-            finished_at=self.clock(),
-            result=outcome.result,
-            counts=count_numbers(outcome.result),
-        )
-        verdict = "RunSucceeded" if outcome.status is RunStatus.SUCCEEDED else "RunFailed"
-        items = {"ItemsProcessed": outcome.items_processed, "ItemsFailed": outcome.items_failed}
-        return ended, {verdict: 1, **items, **outcome.metrics}
+            return self._ended(record, RunStatus.FAILED, result), {Metric.RUN_FAILED: 1}
+        verdict = Metric.RUN_SUCCEEDED if outcome.status is RunStatus.SUCCEEDED else Metric.RUN_FAILED
+        counts = {
+            verdict: 1,
+            Metric.ITEMS_PROCESSED: outcome.items_processed,
+            Metric.ITEMS_FAILED: outcome.items_failed,
+            **outcome.metrics,
+        }
+        return self._ended(record, outcome.status, outcome.result), counts
+
+    def _ended(self, record: RunRecord, status: RunStatus, result: dict[str, Any]) -> RunRecord:
+        return replace(record, status=status, finished_at=self.clock(), result=result, counts=count_numbers(result))
 
     def _finish(self, record: RunRecord) -> bool:
         try:

@@ -1,6 +1,5 @@
-"""Run records in DynamoDB: it remembers, and decides nothing (DESIGN section 2, Runs)."""
+"""Run records in DynamoDB: it remembers, and decides nothing (docs/design.md, Runs)."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.run import RunStatus
-from shared.runs.record import RunRecord, cut_to_fit, format_instant, parse_instant
+from shared.runs.record import RunRecord
 from shared.runs.table import ANY_JOB, BY_JOB, BY_START, PARTITION_KEY, RUNNING, TIME_TO_LIVE, RunsIndex
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ KEPT_FOR = timedelta(days=400)  # of history: a year and a month
 Item = Mapping[str, Any]
 
 
-class RunStoreError(Exception):
-    """The runs table could not be asked. The message is one line."""
+class RunStoreError(ArcadeJobsError):
+    """The runs table could not be read or written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,9 @@ class RunStore:
     """The runs table.
 
     Attributes:
-        client: a DynamoDB client that gives up soon: the job's work must not wait for its record.
+        client: one that gives up soon: the job's work must not wait for its record.
         table_name: the table, of the shape in `shared.runs.table`.
-        clock: the wall clock, aware; tells what has expired and what was abandoned.
+        clock: the wall clock, aware; decides what has expired and what was abandoned.
     """
 
     client: "DynamoDBClient"
@@ -134,7 +134,7 @@ class RunStore:
         return list(self._query(index, partition, limit))
 
     def list_running(self) -> list[RunRecord]:
-        """What is running, and what was abandoned without a word; the latest start first.
+        """What is running, and what was abandoned; the latest start first.
 
         Raises:
             RunStoreError: the table cannot be reached.
@@ -143,7 +143,7 @@ class RunStore:
 
     def _query(self, index: RunsIndex, partition: str, limit: int | None) -> Iterator[RunRecord]:
         """Page through an index. Expired items stay in the table for up to two days, and are left out here (S14)."""
-        wanted = limit
+        remaining = limit
         request: dict[str, Any] = {
             "TableName": self.table_name,
             "IndexName": index.name,
@@ -156,17 +156,17 @@ class RunStore:
             },
             "ScanIndexForward": False,
         }
-        while wanted is None or wanted > 0:
-            if wanted is not None:
-                request["Limit"] = wanted
+        while remaining is None or remaining > 0:
+            if remaining is not None:
+                request["Limit"] = remaining
             try:
                 answer = self.client.query(**request)
             except (BotoCoreError, ClientError) as error:
                 raise RunStoreError(_describe(error)) from error
             for item in answer["Items"]:
                 yield self._record(item)
-            if wanted is not None:
-                wanted -= len(answer["Items"])
+            if remaining is not None:
+                remaining -= len(answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -175,47 +175,15 @@ class RunStore:
         return int((record.started_at + KEPT_FOR).timestamp())
 
     def _record(self, item: Item) -> RunRecord:
-        plain = {name: _read(value) for name, value in item.items()}
-        status = RunStatus(plain["status"])
-        deadline_at = parse_instant(plain["deadline_at"])
-        if status is RunStatus.RUNNING and deadline_at < self.clock():  # S04: nobody will finish it
-            status = RunStatus.ABANDONED
-        return RunRecord(
-            run_id=plain["run_id"],
-            job=plain["job"],
-            trigger=plain["trigger"],
-            scheduled_at=parse_instant(plain["scheduled_at"]),
-            status=status,
-            attempt=plain["attempt"],
-            started_at=parse_instant(plain["started_at"]),
-            deadline_at=deadline_at,
-            finished_at=parse_instant(plain["finished_at"]) if "finished_at" in plain else None,
-            result=json.loads(plain["result"]) if "result" in plain else None,
-            counts=plain.get("counts"),
-            dry_run=plain.get("dry_run", False),
-            actor=plain.get("actor"),
-            reason=plain.get("reason"),
-        )
+        record = RunRecord.from_attributes({name: _read(value) for name, value in item.items()})
+        if record.status is RunStatus.RUNNING and record.deadline_at < self.clock():  # S04: it was killed
+            return replace(record, status=RunStatus.ABANDONED)
+        return record
 
 
 def _attributes(record: RunRecord) -> dict[str, Any]:
-    """What is stored of a record, but for its key and its attempt; absent rather than null."""
-    values = {
-        "job": record.job,
-        "trigger": record.trigger,
-        "scheduled_at": format_instant(record.scheduled_at),
-        "status": str(record.status),
-        "started_at": format_instant(record.started_at),
-        "deadline_at": format_instant(record.deadline_at),
-        "finished_at": format_instant(record.finished_at) if record.finished_at else None,
-        "duration_ms": record.duration_ms,
-        "result": json.dumps(cut_to_fit(record.result)) if record.result is not None else None,
-        "counts": record.counts,
-        "dry_run": record.dry_run or None,
-        "actor": record.actor,
-        "reason": record.reason,
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    """What an update sets: the key and the number of the attempt are not among it."""
+    return {name: value for name, value in record.to_attributes().items() if name not in (PARTITION_KEY, "attempt")}
 
 
 def _set(values: Mapping[str, Any]) -> str:

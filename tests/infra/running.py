@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import boto3
 from moto import mock_aws
 
 from infra.demo.runs_table import create_runs_table
-from shared.app import App, JobHandler, build_app
+from infra.jobs import JOBS
+from shared.app import App, build_app
 from tests.fakes import FakeClock, FakeContext
 
 RUNS_TABLE = "runs"
-WORK = {
-    "prize-pool": lambda app: app.settle_prize_pools,
-    "leaderboard": lambda app: app.rank_leaderboards,
-    "cleanup": lambda app: app.clean_up,
-}
+HANDLERS = {job.name: job.load_handler() for job in JOBS}
 
 
 @contextmanager
@@ -39,4 +37,4 @@ def app(environment: Mapping[str, str], client: Any) -> Iterator[App]:
 
 
 def run(built: App, job: str, event: dict[str, Any]) -> dict[str, Any]:
-    return JobHandler(job=job, work=WORK[job], app=lambda: built)(event, FakeContext())
+    return replace(HANDLERS[job], app=lambda: built)(event, FakeContext())

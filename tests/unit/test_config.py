@@ -10,6 +10,7 @@ ENV = {"DATABASE_URL": "postgresql+pg8000://jobs:s3cr3t@db.example:5432/arcade",
 def test_defaults_are_those_of_the_contract():
     config = Config.from_env(ENV)
     assert config.database_auth is DatabaseAuth.URL
+    assert config.stage == "dev"
     assert config.zone.key == "UTC"
     assert config.game_types == {"snake", "tetris", "pong", "breakout", "space_invaders"}
     assert config.session_expiry == timedelta(minutes=30)
@@ -25,14 +26,16 @@ def test_an_empty_variable_counts_as_unset():
     [
         ("JOB_SCHEDULER_TIMEZONE", "Mars/Olympus", "'Mars/Olympus' is not an IANA time zone"),
         ("JOB_SCHEDULER_TIMEZONE", "../../etc/passwd", "'../../etc/passwd' is not an IANA time zone"),
-        ("SESSION_EXPIRY_MINUTES", "-1", "expected a whole number, 0 or more, got '-1'"),
+        ("SESSION_EXPIRY_MINUTES", "-1", "expected a whole number from 1 to 525600, got '-1'"),
+        ("SESSION_EXPIRY_MINUTES", "0", "expected a whole number from 1 to 525600, got '0'"),
         ("SESSION_EXPIRY_MINUTES", "half an hour", "got 'half an hour'"),
         ("SESSION_EXPIRY_MINUTES", "1.5", "got '1.5'"),
         ("SESSION_EXPIRY_MINUTES", "²", "got '²'"),
-        ("SESSION_EXPIRY_MINUTES", "9" * 5000, "is too much; at most 525600"),
-        ("SETTLEMENT_GRACE_SECONDS", "301", "301 is too much; at most 300"),
-        ("GAME_TYPES", "snake,Pong", "'Pong' is not a game type"),
-        ("GAME_TYPES", "snake,,pong", "'' is not a game type"),
+        ("SESSION_EXPIRY_MINUTES", "9" * 5000, "expected a whole number from 1 to 525600"),
+        ("SETTLEMENT_GRACE_SECONDS", "301", "expected a whole number from 0 to 300, got '301'"),
+        ("GAME_TYPES", "snake,Pong", "got 'Pong'"),
+        ("GAME_TYPES", "snake,,pong", "got ''"),
+        ("STAGE", "Prod", "got 'Prod'"),
         ("DATABASE_AUTH", "password", "expected one of url, iam, secret, got 'password'"),
         ("DATABASE_URL", "mysql://root:s3cr3t@db", "expected a URL such as postgresql+pg8000://"),
     ],
@@ -50,11 +53,11 @@ def test_all_mistakes_are_reported_together():
             {"JOB_SCHEDULER_TIMEZONE": "Nowhere", "SETTLEMENT_GRACE_SECONDS": "soon", "DATABASE_AUTH": "secret"}
         )
     assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
-        "DATABASE_SECRET_ARN",
         "DATABASE_URL",
         "RUNS_TABLE_NAME",
         "JOB_SCHEDULER_TIMEZONE",
         "SETTLEMENT_GRACE_SECONDS",
+        "DATABASE_SECRET_ARN",
     ]
 
 
