@@ -1,7 +1,7 @@
 """The environment of the functions: each variable once, with its default, its bounds and how it is read.
 
-The functions read them all through `Config.from_env`. The stack sets them: those with a context key are choices of
-whoever deploys, checked by the same parser at synth (`infra/stack/context.py`).
+The functions read them all through `Config.from_env`. The stack sets them: those with a context key are choices at
+deployment, checked by the same parser at synth (`infra/stack/context.py`).
 """
 
 import re
