@@ -4,7 +4,7 @@ import time
 
 from sqlalchemy import Connection, Engine, text
 
-PATIENCE = 60  # seconds: a busy machine is no failure
+TIMEOUT = 60  # seconds: a busy machine is no failure
 
 
 def pid_of(connection: Connection) -> int:
@@ -15,7 +15,7 @@ def await_lock(engine: Engine, pid: int | None = None) -> None:
     """Look until a connection waits for a lock; without a pid, until one of the jobs' connections does."""
     condition = "pid = :pid" if pid else "application_name = 'arcade-jobs' AND datname = current_database()"
     query = text(f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND {condition}")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.scalar(query, {"pid": pid} if pid else {}):
             assert time.monotonic() < deadline, f"{pid or 'no job'} waits for a lock"

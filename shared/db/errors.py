@@ -1,4 +1,4 @@
-"""What a database error means: whether to try again, and what to tell.
+"""What a database error means: whether to retry, and how to describe it in one line.
 
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
@@ -14,8 +14,9 @@ CONNECTION_LOST = frozenset(
         *("53300", "57P03"),  # the server is full, or starting
     }
 )
-# S15: what passes. All else is final.
+# S15: what is worth a retry. All else is final.
 TRANSIENT = CONNECTION_LOST | {"40001", "40P01"}  # serialization failure, deadlock
+UNDEFINED = frozenset({"42P01", "42703"})  # a table or column is missing: the schema is older than the functions
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -24,7 +25,7 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same transaction may succeed when it is tried again.
+    """Whether the same transaction may succeed when it is retried.
 
     True for serialization failures, deadlocks, lost connections and a server that is full, starting or failing over.
     """
@@ -34,7 +35,7 @@ def is_transient(error: BaseException) -> bool:
 def is_connection_lost(error: BaseException) -> bool:
     """Whether no answer came: the connection broke or could not be made.
 
-    Whoever goes on to the next pool or board after this would wait for the same database again (S15).
+    To go on to the next pool or board would mean to wait for the same database again (S15).
     """
     code = sqlstate(error)
     if code is not None:
@@ -55,7 +56,9 @@ def describe(error: BaseException) -> str:
     """One line for an operator: PostgreSQL's own message, without statement or parameters."""
     message = _field(error, "M")
     if message is not None:
-        return _one_line(f"{message} (SQLSTATE {sqlstate(error)})")
+        code = sqlstate(error)
+        hint = "; run arcade-jobs db upgrade" if code in UNDEFINED else ""
+        return _one_line(f"{message} (SQLSTATE {code}){hint}")
     if isinstance(error, DBAPIError):
         return _one_line(f"database: {error.orig}")
     return _one_line(f"{type(error).__name__}: {error}")
@@ -64,7 +67,7 @@ def describe(error: BaseException) -> str:
 def _field(error: BaseException, key: str) -> str | None:
     """A field of the server's error response: https://www.postgresql.org/docs/current/protocol-error-fields.html."""
     original: BaseException | None = error if isinstance(error, OSError) else getattr(error, "orig", None)
-    # A server that refuses a connection hangs up. pg8000 then says goodbye to nobody, and that error hides the refusal.
+    # A server that refuses a connection hangs up. pg8000 then fails to send its Terminate, and that error hides it.
     while original is not None:
         fields = original.args[0] if original.args else None
         if isinstance(fields, dict):

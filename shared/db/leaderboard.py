@@ -1,48 +1,23 @@
-"""Statements over leaderboards (DESIGN section 2, Ranking). Each runs in the caller's transaction."""
+"""The statements of leaderboard (docs/design.md, Ranking). Each runs in the caller's transaction."""
+# ruff: noqa: S608 - the ranking order is put in; all values are parameters
 
-from datetime import date, datetime
-from typing import NamedTuple
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Integer,
-    MetaData,
-    Table,
-    and_,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    text,
-    union,
-    update,
-)
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, text
 
-from shared.db.tables import leaderboard_entries as e
-from shared.db.tables import leaderboard_touches as t
-from shared.db.tables import leaderboards as b
-from shared.db.tables import ranking_order
-
-
-class Board(NamedTuple):
-    """The key of a leaderboard: of a game, in a period."""
-
-    game_type: str
-    period_type: str
-    period_date: date
+from shared.db.ranking import ORDER_BY
+from shared.domain.board import Board
 
 
 class Chunk(NamedTuple):
     """A part of a board's new ranks.
 
     Attributes:
-        rows: how many new ranks it had; fewer than were asked for in the last chunk.
+        rows: how many new ranks it had; fewer than `most` in the last chunk.
         written: those whose entry is still there.
-        last_id: the highest entry id in it; the next chunk goes on from there. 0 for no rows.
+        last_id: the highest entry id in it, where the next chunk begins; 0 for no rows.
     """
 
     rows: int
@@ -50,84 +25,84 @@ class Chunk(NamedTuple):
     last_id: int
 
 
-_BOARD_KEY = (b.c.game_type, b.c.period_type, b.c.period_date)
-_ENTRY_KEY = (e.c.game_type, e.c.period_type, e.c.period_date)
-_PARAMETERS = ("board_game", "board_period", "board_date")  # an UPDATE keeps the columns' own names for its SET
-_IS_BOARD = and_(*(column == bindparam(name) for column, name in zip(_BOARD_KEY, _PARAMETERS, strict=True)))
-_IS_ON_BOARD = and_(*(column == bindparam(name) for column, name in zip(_ENTRY_KEY, _PARAMETERS, strict=True)))
-
-_taken = delete(t).returning(t.c.game_type, t.c.period_type, t.c.period_date).cte("taken")
-_CLAIM_TOUCHES = (
-    upsert(b)
-    .from_select(
-        ["game_type", "period_type", "period_date"],
-        select(_taken.c.game_type, _taken.c.period_type, _taken.c.period_date).distinct().order_by(*_taken.c),
-    )
-    .on_conflict_do_update(index_elements=list(_BOARD_KEY), set_={"is_pending": True})
-)
+_CLAIM_TOUCHES = text("""
+    WITH taken AS (DELETE FROM leaderboard_touches RETURNING game_type, period_type, period_date)
+    INSERT INTO leaderboards (game_type, period_type, period_date)
+    SELECT DISTINCT game_type, period_type, period_date FROM taken
+    ORDER BY game_type, period_type, period_date
+    ON CONFLICT (game_type, period_type, period_date) DO UPDATE SET is_pending = true
+""")
 
 
 def claim_touches(connection: Connection) -> None:
     """Turn the touches that are committed by now into pending boards.
 
-    Both or neither: whoever crashes after this leaves pending boards, and a writer that commits later leaves a touch
-    for the next claim. Nothing is compared with a time, so nothing is missed.
+    Both or neither: a crash after this leaves pending boards, and a writer that commits later leaves a touch for the
+    next claim. Nothing is compared with a time, so nothing is missed.
     """
     connection.execute(_CLAIM_TOUCHES)
 
 
-_PENDING = select(*_BOARD_KEY).where(b.c.is_pending).order_by(b.c.period_date, b.c.period_type, b.c.game_type)
+_LIST_PENDING_BOARDS = text("""
+    SELECT game_type, period_type, period_date FROM leaderboards
+    WHERE is_pending
+    ORDER BY period_date, period_type, game_type
+""")
 
 
 def list_pending_boards(connection: Connection) -> list[Board]:
     """The boards that were touched since they were last ranked, the oldest period first."""
-    return [Board(*row) for row in connection.execute(_PENDING)]
+    return _boards(connection.execute(_LIST_PENDING_BOARDS))
 
 
-_touched = union(select(*_BOARD_KEY).where(b.c.is_pending), select(*t.c)).subquery("touched")
-_WOULD_RANK = select(_touched).order_by(_touched.c.period_date, _touched.c.period_type, _touched.c.game_type)
+_LIST_TOUCHED_BOARDS = text("""
+    SELECT game_type, period_type, period_date FROM leaderboards WHERE is_pending
+    UNION
+    SELECT game_type, period_type, period_date FROM leaderboard_touches
+    ORDER BY period_date, period_type, game_type
+""")
 
 
 def list_touched_boards(connection: Connection) -> list[Board]:
     """The boards that a claim would make pending, with those that are: for a dry run."""
-    return [Board(*row) for row in connection.execute(_WOULD_RANK)]
+    return _boards(connection.execute(_LIST_TOUCHED_BOARDS))
 
 
-_COUNT_BOARDS = select(func.count()).select_from(b)
+_COUNT_BOARDS = text("SELECT count(*) FROM leaderboards")
 
 
 def count_boards(connection: Connection) -> int:
     """How many boards have ever been touched."""
-    return connection.execute(_COUNT_BOARDS).scalar_one()
+    count: int = connection.execute(_COUNT_BOARDS).scalar_one()
+    return count
 
 
-_TAKE_BOARD = update(b).where(_IS_BOARD, b.c.is_pending).values(generation=b.c.generation + 1).returning(b.c.generation)
+_TAKE_BOARD = text("""
+    UPDATE leaderboards SET generation = generation + 1
+    WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date AND is_pending
+    RETURNING generation
+""")
 
 
 def take_board(connection: Connection, board: Board) -> int | None:
-    """Become the one ranker of a pending board; return its new generation. None: somebody else has ranked it.
+    """Become the one ranker of a pending board; return its new generation, the fence token of every chunk.
 
     Waits for the chunk that an earlier ranker is writing; its next one will be refused.
+
+    Returns:
+        None when another run has ranked it.
     """
-    return connection.execute(_TAKE_BOARD, _key(board)).scalar_one_or_none()
+    generation: int | None = connection.execute(_TAKE_BOARD, board.key).scalar_one_or_none()
+    return generation
 
 
-# The ranks of one board that are to change; private to the connection, which lives as long as the container.
-_new_ranks = Table(
-    "new_ranks",
-    MetaData(),
-    Column("id", BigInteger, primary_key=True),
-    Column("rank", Integer, nullable=False),
-    prefixes=["TEMPORARY"],
-    schema="pg_temp",
-)
-_CREATE_NEW_RANKS = text(
-    "CREATE TEMPORARY TABLE IF NOT EXISTS new_ranks (id bigint PRIMARY KEY, rank integer NOT NULL)"
-)
+_CREATE_NEW_RANKS = text("""
+    CREATE TEMPORARY TABLE IF NOT EXISTS new_ranks (id bigint PRIMARY KEY, rank integer NOT NULL)
+""")
 
 
 def create_new_ranks(connection: Connection) -> None:
-    """Make the connection's table of new ranks, unless it has one."""
+    """Make the connection's table of new ranks, unless it has one: it lives as long as the container."""
     connection.execute(_CREATE_NEW_RANKS)
 
 
@@ -139,81 +114,80 @@ def empty_new_ranks(connection: Connection) -> None:
     connection.execute(_EMPTY_NEW_RANKS)
 
 
-_placed = (
-    select(e.c.id, e.c.rank, func.row_number().over(order_by=ranking_order()).label("place"))
-    .where(_IS_ON_BOARD)
-    .subquery("placed")
-)
-_changed = select(_placed.c.id, _placed.c.place).where(_placed.c.rank.is_distinct_from(_placed.c.place))
-_COMPUTE_NEW_RANKS = insert(_new_ranks).from_select(["id", "rank"], _changed.order_by(_placed.c.id))
+# What a ranking would write: the entries of the board whose place is not their rank.
+_CHANGED_RANKS = f"""
+    SELECT id, place FROM (
+        SELECT id, rank, row_number() OVER (ORDER BY {ORDER_BY}) AS place FROM leaderboard_entries
+        WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
+    ) AS placed
+    WHERE rank IS DISTINCT FROM place
+"""
+_COMPUTE_NEW_RANKS = text(f"INSERT INTO pg_temp.new_ranks (id, rank) {_CHANGED_RANKS} ORDER BY id")
 
 
 def compute_new_ranks(connection: Connection, board: Board) -> None:
-    """Read the whole board and keep the ranks that are to change."""
-    connection.execute(_COMPUTE_NEW_RANKS, _key(board))
+    """Read the whole board and store the ranks that change in `new_ranks`."""
+    connection.execute(_COMPUTE_NEW_RANKS, board.key)
 
 
-_COUNT_NEW_RANKS = select(func.count()).select_from(_changed.subquery())
+_COUNT_NEW_RANKS = text(f"SELECT count(*) FROM ({_CHANGED_RANKS}) AS changed")
 
 
 def count_new_ranks(connection: Connection, board: Board) -> int:
     """How many ranks of the board a ranking would change: for a dry run."""
-    return connection.execute(_COUNT_NEW_RANKS, _key(board)).scalar_one()
+    count: int = connection.execute(_COUNT_NEW_RANKS, board.key).scalar_one()
+    return count
 
 
-# The planner would hash all entries for each chunk; the chunk's ids are looked up one by one instead.
+# The planner would hash all entries for each chunk; with these settings it looks the chunk's ids up one by one.
 # S04: a generation that was passed holds nothing, and so writes nothing.
-_HOLD_BOARD = (
-    select(
-        func.set_config("enable_hashjoin", "off", True),  # noqa: FBT003 - set_config's is_local: for this transaction
-        func.set_config("enable_mergejoin", "off", True),  # noqa: FBT003
-    )
-    .select_from(b)
-    .where(_IS_BOARD, b.c.generation == bindparam("held_generation"))
-    .with_for_update(key_share=True, of=b)
-)
+_HOLD_BOARD = text("""
+    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+    FROM leaderboards
+    WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
+      AND generation = :generation
+    FOR NO KEY UPDATE
+""")
 
 
 def hold_board(connection: Connection, board: Board, *, generation: int) -> bool:
     """Keep the board from other rankers until this transaction ends. False: a newer ranker has taken it (S04)."""
-    parameters = _key(board) | {"held_generation": generation}
-    return connection.execute(_HOLD_BOARD, parameters).one_or_none() is not None
+    return connection.execute(_HOLD_BOARD, {**board.key, "generation": generation}).one_or_none() is not None
 
 
-_chunk = (
-    select(_new_ranks.c.id, _new_ranks.c.rank)
-    .where(_new_ranks.c.id > bindparam("after_id"))
-    .order_by(_new_ranks.c.id)
-    .limit(bindparam("most"))
-    .cte("chunk")
-)
-_written = update(e).where(e.c.id == _chunk.c.id).values(rank=_chunk.c.rank).returning(e.c.id).cte("written")
-_WRITE_CHUNK = select(
-    func.count(),
-    select(func.count()).select_from(_written).scalar_subquery(),
-    func.coalesce(func.max(_chunk.c.id), 0),
-).select_from(_chunk)
+_WRITE_NEW_RANKS = text("""
+    WITH chunk AS (
+        SELECT id, rank FROM pg_temp.new_ranks WHERE id > :after_id ORDER BY id LIMIT :most
+    ), written AS (
+        UPDATE leaderboard_entries AS entry SET rank = chunk.rank FROM chunk WHERE entry.id = chunk.id
+        RETURNING entry.id
+    )
+    SELECT count(*), (SELECT count(*) FROM written), coalesce(max(id), 0) FROM chunk
+""")
 
 
 def write_new_ranks(connection: Connection, *, after_id: int, most: int) -> Chunk:
     """Write the next new ranks in the order of the entries' ids, which is near that of their pages.
 
     Args:
-        connection: whose transaction holds the board.
+        connection: its transaction holds the board.
         after_id: the last id of the chunk before; 0 for the first.
         most: rows in a chunk: few enough that score submissions do not wait.
     """
-    return Chunk(*connection.execute(_WRITE_CHUNK, {"after_id": after_id, "most": most}).one())
+    return Chunk(*connection.execute(_WRITE_NEW_RANKS, {"after_id": after_id, "most": most}).one())
 
 
 # S02: until the next touch there is nothing to rank, however many slots pass or were missed.
-_FINISH_BOARD = update(b).where(_IS_BOARD).values(is_pending=False, ranked_at=bindparam("now"))
+_FINISH_BOARD = text("""
+    UPDATE leaderboards SET is_pending = false, ranked_at = :ranked_at
+    WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
+""")
 
 
 def finish_board(connection: Connection, board: Board, *, now: datetime) -> None:
     """Note that the board is ranked, in a transaction that holds it."""
-    connection.execute(_FINISH_BOARD, _key(board) | {"now": now})
+    connection.execute(_FINISH_BOARD, {**board.key, "ranked_at": now})
 
 
-def _key(board: Board) -> dict[str, object]:
-    return dict(zip(_PARAMETERS, board, strict=True))
+def _boards(rows: Iterable[Any]) -> list[Board]:
+    return [Board.from_key(game_type, period_type, period_date) for game_type, period_type, period_date in rows]

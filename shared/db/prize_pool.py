@@ -1,33 +1,34 @@
-"""Statements over prize pools (DESIGN section 2, Settling). Each runs in the caller's transaction."""
+"""The statements of prize-pool (docs/design.md, Settling). Each runs in the caller's transaction."""
+# ruff: noqa: S608 - the ranking order is put in; all values are parameters
 
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Connection, Row, text
 
-from shared.db.tables import game_sessions as s
-from shared.db.tables import leaderboard_entries as e
-from shared.db.tables import prize_pools as p
-from shared.db.tables import ranking_order
-from shared.domain.periods import Period, PeriodType
+from shared.db.ranking import ORDER_BY
+from shared.domain.board import Board
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """A prize pool and the competition that it is for."""
+    """A prize pool and the board that it rewards."""
 
     id: int
-    game_type: str
-    period: Period
+    board: Board
+
+    def to_json(self) -> dict[str, Any]:
+        """How results and logs name it."""
+        return {"pool_id": self.id, **self.board.to_json()}
 
 
 class Winner(NamedTuple):
     """The entry that wins a pool.
 
     Attributes:
-        place: its place in the ranking order, from 1; those before it were passed over.
+        place: in the ranking order, from 1; those before it were passed over.
     """
 
     entry_id: int
@@ -55,25 +56,13 @@ class PassedOver(NamedTuple):
     score: int
 
 
-_KEY = (p.c.id, p.c.game_type, p.c.period_type, p.c.period_date)
-_BOARD = and_(
-    e.c.game_type == bindparam("game_type"),
-    e.c.period_type == bindparam("period_type"),
-    e.c.period_date == bindparam("period_date"),
-)
-
-# S02: everything that has ended and is open, however long ago; the oldest first.
-_DUE_POOLS = (
-    select(*_KEY)
-    .where(
-        p.c.status == "active",
-        or_(
-            and_(p.c.period_type == "daily", p.c.period_date < bindparam("today")),
-            and_(p.c.period_type == "weekly", p.c.period_date <= bindparam("week_ago")),
-        ),
-    )
-    .order_by(p.c.period_date + case((p.c.period_type == "weekly", 7), else_=1), p.c.id)
-)
+# S02: everything that has ended and is open, however long ago; the earliest end first.
+_LIST_DUE_POOLS = text("""
+    SELECT id, game_type, period_type, period_date FROM prize_pools
+    WHERE status = 'active'
+      AND (period_type = 'daily' AND period_date < :today OR period_type = 'weekly' AND period_date <= :week_ago)
+    ORDER BY period_date + CASE period_type WHEN 'weekly' THEN 7 ELSE 1 END, id
+""")
 
 
 def list_due_pools(connection: Connection, *, today: date, week_ago: date) -> list[Pool]:
@@ -84,82 +73,84 @@ def list_due_pools(connection: Connection, *, today: date, week_ago: date) -> li
         today: the local day of the scheduled time: daily pools before it have ended.
         week_ago: seven days before: weekly pools that began then or earlier have ended.
     """
-    return [_pool(row) for row in connection.execute(_DUE_POOLS, {"today": today, "week_ago": week_ago})]
+    return [_pool(row) for row in connection.execute(_LIST_DUE_POOLS, {"today": today, "week_ago": week_ago})]
 
 
-# S01: only one settles a pool. S08: it waits for writers that came first, and holds off those that come later.
-_LOCK_POOL = select(p.c.id).where(p.c.id == bindparam("pool_id"), p.c.status == "active").with_for_update()
+# S01: only one run settles a pool. S08: it waits for writers that came first, and later ones wait for it.
+_LOCK_ACTIVE_POOL = text("SELECT id FROM prize_pools WHERE id = :pool_id AND status = 'active' FOR UPDATE")
 
 
 def lock_active_pool(connection: Connection, pool: Pool) -> bool:
-    """Wait for whoever writes to the pool or its scores, and keep others out. False: it is no longer active."""
-    return connection.execute(_LOCK_POOL, {"pool_id": pool.id}).one_or_none() is not None
+    """Lock the pool against writers of it and of its scores. False: it is no longer active."""
+    return connection.execute(_LOCK_ACTIVE_POOL, {"pool_id": pool.id}).one_or_none() is not None
 
 
-_placed = select(e, func.row_number().over(order_by=ranking_order()).label("place")).where(_BOARD).subquery("placed")
 # S09: each condition of the join is one that a forged entry, or one whose session is gone, does not meet.
-_FIND_WINNER = (
-    select(_placed.c.id, _placed.c.player_address, _placed.c.score, _placed.c.place)
-    .join(
-        s,
-        and_(
-            s.c.id == _placed.c.session_id,
-            s.c.status == "completed",
-            s.c.player_address == _placed.c.player_address,
-            s.c.game_type == _placed.c.game_type,
-            s.c.score == _placed.c.score,
-            s.c.completed_at >= bindparam("starts_at"),
-            s.c.completed_at < bindparam("ends_at"),
-        ),
-    )
-    .order_by(_placed.c.place)
-    .limit(1)
-)
+_FIND_WINNER = text(f"""
+    SELECT placed.id, placed.player_address, placed.score, placed.place
+    FROM (
+        SELECT *, row_number() OVER (ORDER BY {ORDER_BY}) AS place FROM leaderboard_entries
+        WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
+    ) AS placed
+    JOIN game_sessions AS session
+      ON session.id = placed.session_id
+     AND session.status = 'completed'
+     AND session.player_address = placed.player_address
+     AND session.game_type = placed.game_type
+     AND session.score = placed.score
+     AND session.completed_at >= :starts_at
+     AND session.completed_at < :ends_at
+    ORDER BY placed.place
+    LIMIT 1
+""")
 
 
 def find_winner(connection: Connection, pool: Pool, *, starts_at: datetime, ends_at: datetime) -> Winner | None:
     """The first entry in ranking order that its own completed session backs; None if there is none.
 
     Args:
-        connection: whose transaction holds the lock of the pool, if the answer is to be acted on.
-        pool: whose game and period the entry is of.
-        starts_at: the period's first instant, in which the session must have been completed.
+        connection: its transaction holds the lock of the pool, unless this is a preview.
+        pool: whose board the entry is on.
+        starts_at: the period's first instant: the session was completed in the period.
         ends_at: the first instant after it.
     """
-    row = connection.execute(_FIND_WINNER, _board(pool) | {"starts_at": starts_at, "ends_at": ends_at}).one_or_none()
+    parameters = {**pool.board.key, "starts_at": starts_at, "ends_at": ends_at}
+    row = connection.execute(_FIND_WINNER, parameters).one_or_none()
     return Winner(*row) if row is not None else None
 
 
-_LEADING_ENTRIES = (
-    select(e.c.id, e.c.player_address, e.c.score).where(_BOARD).order_by(*ranking_order()).limit(bindparam("most"))
-)
+_LIST_LEADING_ENTRIES = text(f"""
+    SELECT id, player_address, score FROM leaderboard_entries
+    WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
+    ORDER BY {ORDER_BY}
+    LIMIT :most
+""")
 
 
 def list_leading_entries(connection: Connection, pool: Pool, *, most: int) -> list[PassedOver]:
     """The first entries of the pool's board in ranking order, at most so many."""
-    return [PassedOver(*row) for row in connection.execute(_LEADING_ENTRIES, _board(pool) | {"most": most})]
+    rows = connection.execute(_LIST_LEADING_ENTRIES, {**pool.board.key, "most": most})
+    return [PassedOver(*row) for row in rows]
 
 
-_COUNT_ENTRIES = select(func.count()).select_from(e).where(_BOARD)
+_COUNT_ENTRIES = text("""
+    SELECT count(*) FROM leaderboard_entries
+    WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
+""")
 
 
 def count_entries(connection: Connection, pool: Pool) -> int:
     """How many entries the pool's board has."""
-    return connection.execute(_COUNT_ENTRIES, _board(pool)).scalar_one()
+    count: int = connection.execute(_COUNT_ENTRIES, pool.board.key).scalar_one()
+    return count
 
 
-_MARK_SETTLED = (
-    update(p)
-    .where(p.c.id == bindparam("pool_id"), p.c.status == "active")
-    .values(
-        status="finalized",
-        winner_address=bindparam("winner"),
-        winner_score=bindparam("winning_score"),
-        finalized_at=bindparam("now"),
-        settled_by=bindparam("run_id"),
-        entries_passed_over=bindparam("passed_over"),
-    )
-)
+_MARK_SETTLED = text("""
+    UPDATE prize_pools
+    SET status = 'finalized', winner_address = :winner_address, winner_score = :winner_score,
+        finalized_at = :finalized_at, settled_by = :run_id, entries_passed_over = :passed_over
+    WHERE id = :pool_id AND status = 'active'
+""")
 
 
 def mark_settled(
@@ -170,37 +161,40 @@ def mark_settled(
         _MARK_SETTLED,
         {
             "pool_id": pool.id,
-            "winner": winner.player_address if winner else None,
-            "winning_score": winner.score if winner else None,
-            "now": now,
+            "winner_address": winner.player_address if winner else None,
+            "winner_score": winner.score if winner else None,
+            "finalized_at": now,
             "run_id": run_id,
             "passed_over": passed_over,
         },
     )
 
 
-_TOTALS = (p.c.winner_address, p.c.winner_score, p.c.total_amount_usdc, p.c.total_games, p.c.entries_passed_over)
-_SETTLED_POOLS = (
-    select(*_KEY, *_TOTALS)
-    .where(p.c.settled_by == bindparam("run_id"))
-    .order_by(p.c.period_date + case((p.c.period_type == "weekly", 7), else_=1), p.c.id)
-)
+_LIST_SETTLED_POOLS = text("""
+    SELECT * FROM prize_pools
+    WHERE settled_by = :run_id
+    ORDER BY period_date + CASE period_type WHEN 'weekly' THEN 7 ELSE 1 END, id
+""")
 
 
 def list_settled_pools(connection: Connection, *, run_id: str) -> list[SettledPool]:
-    """Everything that a run settled, whatever attempt did it, the earliest end first."""
-    return [_settled(row) for row in connection.execute(_SETTLED_POOLS, {"run_id": run_id})]
+    """Everything that a run settled, in whichever attempt, the earliest end first."""
+    return [_settled_pool(row) for row in connection.execute(_LIST_SETTLED_POOLS, {"run_id": run_id})]
 
 
-_GET_POOL = select(*_KEY, *_TOTALS).where(p.c.id == bindparam("pool_id"))
+_GET_POOL = text("SELECT * FROM prize_pools WHERE id = :pool_id")
 
 
-def get_totals(connection: Connection, pool: Pool) -> SettledPool:
+def get_pool(connection: Connection, pool: Pool) -> SettledPool:
     """The pool with its amount as it stands."""
-    return _settled(connection.execute(_GET_POOL, {"pool_id": pool.id}).one())
+    return _settled_pool(connection.execute(_GET_POOL, {"pool_id": pool.id}).one())
 
 
-def _settled(row: Row[*tuple[Any, ...]]) -> SettledPool:
+def _pool(row: Row[*tuple[Any, ...]]) -> Pool:
+    return Pool(id=row.id, board=Board.from_key(row.game_type, row.period_type, row.period_date))
+
+
+def _settled_pool(row: Row[*tuple[Any, ...]]) -> SettledPool:
     return SettledPool(
         pool=_pool(row),
         winner_address=row.winner_address,
@@ -209,13 +203,3 @@ def _settled(row: Row[*tuple[Any, ...]]) -> SettledPool:
         total_games=row.total_games,
         entries_passed_over=row.entries_passed_over or 0,
     )
-
-
-def _pool(row: Row[*tuple[Any, ...]]) -> Pool:
-    return Pool(
-        id=row.id, game_type=row.game_type, period=Period(type=PeriodType(row.period_type), date=row.period_date)
-    )
-
-
-def _board(pool: Pool) -> dict[str, object]:
-    return {"game_type": pool.game_type, "period_type": str(pool.period.type), "period_date": pool.period.date}

@@ -1,4 +1,4 @@
-"""The order in which entries rank, stated once for ranking and settling (DESIGN section 2, Settling).
+"""The order in which entries rank, stated once for ranking and settling (docs/design.md, Settling).
 
 The highest score first; of equal scores the earliest; of equal times the lowest entry id. The order is total: no two
 entries share a place, and neither the order of insertion nor the player's address decides one.

@@ -1,4 +1,4 @@
-"""How long unfinished business is kept (DESIGN section 2, Cleaning)."""
+"""How long unfinished business is kept (docs/design.md, Cleaning)."""
 
 from datetime import datetime, timedelta
 

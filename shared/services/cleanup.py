@@ -1,17 +1,16 @@
-"""Remove abandoned sessions and orphaned entries (DESIGN section 2, Cleaning)."""
+"""Remove abandoned sessions and orphaned entries (docs/design.md, Cleaning)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
-from typing import Any
 
-from shared.db import cleanup as retention
+from shared.db import cleanup as db
 from shared.db.errors import describe, is_connection_lost
 from shared.domain.retention import expiry_cutoff
 from shared.domain.run import Outcome, Run
 from shared.observability import logger
+from shared.services.results import CleanupTally, cleanup_result
 from shared.services.transactions import Transactions
 
 SESSION_BATCH = 5_000  # sessions deleted in one transaction
@@ -19,24 +18,11 @@ ORPHAN_WINDOW = 500_000  # entry ids searched by one statement: one pass over bo
 ORPHAN_BATCH = 2_000  # entries deleted in one transaction
 
 
-@dataclass(kw_only=True)
-class Tally:
-    """What a cleanup has done so far; the amount in USDC."""
-
-    sessions: int = 0
-    amount_usdc: Decimal = Decimal(0)
-    orphans: int = 0
-    orphans_left: int = 0
-    is_complete: bool = True
-    errors: list[dict[str, Any]] = field(default_factory=list)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cleaner:
     """The use case, with what it needs.
 
     Attributes:
-        transactions: the database.
         session_expiry: the age at which an unfinished session is abandoned, and an entry without a session an orphan.
         clock: the wall clock, aware.
     """
@@ -53,28 +39,36 @@ class Cleaner:
         """
         started_at = self.clock()
         before = expiry_cutoff(run.tick.at, self.session_expiry)
-        tally = Tally()
+        tally = CleanupTally()
         for step, work in (("expired_sessions", self._delete_sessions), ("orphaned_entries", self._delete_orphans)):
             try:
                 work(run, before, tally)
             except Exception as error:
-                if is_connection_lost(error):
-                    raise  # the other step would fare no better
+                nothing_done = bool(tally.errors) and not tally.sessions
+                if is_connection_lost(error) or nothing_done:
+                    raise  # the other step would fail too, or has: such a run is failed, not partial
                 logger.exception("cleanup step failed", extra={"step": step})
                 tally.errors.append({"step": step, "error": describe(error)})
-        return self._report(run, before, tally, started_at)
+        sessions_left = 0 if run.tick.dry_run else self._count_sessions_left(run, before, tally)
+        duration_ms = (self.clock() - started_at) // timedelta(milliseconds=1)
+        return Outcome(
+            result=cleanup_result(tally, sessions_left=sessions_left, duration_ms=duration_ms),
+            items_processed=tally.sessions + tally.orphans,
+            items_failed=len(tally.errors),
+            is_complete=tally.is_complete,
+        )
 
-    def _delete_sessions(self, run: Run, before: datetime, tally: Tally) -> None:
+    def _delete_sessions(self, run: Run, before: datetime, tally: CleanupTally) -> None:
         if run.tick.dry_run:
-            count = partial(retention.count_expired_sessions, before=before)
+            count = partial(db.count_expired_sessions, before=before)
             tally.sessions, tally.amount_usdc = self.transactions.run(count, run=run)
             return
-        last = retention.FIRST_SESSION
+        last = db.FIRST_SESSION
         while True:
-            if run.must_stop:  # S12: what was deleted is committed; the next attempt goes on
+            if run.must_stop:  # S12: what was deleted is committed; the next attempt continues
                 tally.is_complete = False
                 return
-            delete = partial(retention.delete_expired_sessions, before=before, after=last, most=SESSION_BATCH)
+            delete = partial(db.delete_expired_sessions, before=before, after=last, most=SESSION_BATCH)
             deleted = self.transactions.run(delete, run=run)
             if deleted.last is None:
                 return
@@ -82,18 +76,18 @@ class Cleaner:
             tally.amount_usdc += deleted.amount_usdc
             last = deleted.last
 
-    def _delete_orphans(self, run: Run, before: datetime, tally: Tally) -> None:
-        last_id = self.transactions.run(retention.get_last_entry_id, run=run)
+    def _delete_orphans(self, run: Run, before: datetime, tally: CleanupTally) -> None:
+        last_id = self.transactions.run(db.get_last_entry_id, run=run)
         for after_id in range(0, last_id, ORPHAN_WINDOW):
             if run.must_stop:
                 tally.is_complete = False
                 return
             up_to_id = after_id + ORPHAN_WINDOW
             if run.tick.dry_run:
-                count = partial(retention.count_orphans_to_be, before=before, after_id=after_id, up_to_id=up_to_id)
+                count = partial(db.count_future_orphans, before=before, after_id=after_id, up_to_id=up_to_id)
                 tally.orphans += self.transactions.run(count, run=run)
                 continue
-            search = partial(retention.list_orphaned_entries, before=before, after_id=after_id, up_to_id=up_to_id)
+            search = partial(db.list_orphaned_entries, before=before, after_id=after_id, up_to_id=up_to_id)
             orphans = self.transactions.run(search, run=run)
             for start in range(0, len(orphans), ORPHAN_BATCH):
                 if run.must_stop:
@@ -101,35 +95,17 @@ class Cleaner:
                     tally.orphans_left += len(orphans) - start
                     return
                 batch = orphans[start : start + ORPHAN_BATCH]
-                delete = partial(retention.delete_orphaned_entries, ids=batch, before=before)
+                delete = partial(db.delete_orphaned_entries, ids=batch, before=before)
                 deleted, left = self.transactions.run(delete, run=run)
                 tally.orphans += deleted
                 tally.orphans_left += left
 
-    def _count_sessions_left(self, run: Run, before: datetime, tally: Tally) -> int | None:
-        """How many expired sessions are left; None, and an error, if that cannot be told in time (S12)."""
+    def _count_sessions_left(self, run: Run, before: datetime, tally: CleanupTally) -> int | None:
+        """How many expired sessions are left; None, and an error, if they cannot be counted in time (S12)."""
         try:
-            count = partial(retention.count_expired_sessions, before=before)
-            left, _ = self.transactions.run(count, run=run)
-        except Exception as error:  # noqa: BLE001 - what was deleted is to be told all the same
-            logger.exception("what remains could not be counted")
+            left, _ = self.transactions.run(partial(db.count_expired_sessions, before=before), run=run)
+        except Exception as error:  # noqa: BLE001 - what was deleted is reported all the same
+            logger.exception("the remaining sessions could not be counted")
             tally.errors.append({"step": "remaining", "error": describe(error)})
             return None
         return left
-
-    def _report(self, run: Run, before: datetime, tally: Tally, started_at: datetime) -> Outcome:
-        sessions_left = 0 if run.tick.dry_run else self._count_sessions_left(run, before, tally)
-        return Outcome(
-            result={
-                "expired_sessions_deleted": tally.sessions,
-                "expired_amount_usdc": str(tally.amount_usdc.quantize(Decimal("0.000001"))),
-                "orphaned_entries_deleted": tally.orphans,
-                "entries_archived": 0,  # boards are not archived yet: see the README
-                "remaining": None if sessions_left is None else sessions_left + tally.orphans_left,
-                "duration_ms": (self.clock() - started_at) // timedelta(milliseconds=1),
-                "errors": tally.errors,
-            },
-            items_processed=tally.sessions + tally.orphans,
-            items_failed=len(tally.errors),
-            is_complete=tally.is_complete,
-        )

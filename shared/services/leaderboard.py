@@ -1,4 +1,4 @@
-"""Rank every leaderboard that was touched since it was last ranked (DESIGN section 2, Ranking)."""
+"""Rank every leaderboard that was touched since it was last ranked (docs/design.md, Ranking)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,15 +6,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from shared.db import leaderboard as leaderboards
+from shared.db import leaderboard as db
 from shared.db.errors import describe, is_connection_lost
-from shared.db.leaderboard import Board
+from shared.domain.board import Board
 from shared.domain.run import Outcome, Run
 from shared.observability import logger
+from shared.services.results import leaderboard_result
 from shared.services.transactions import Transactions
 
 # Rows in one transaction. Measured on a board of 1M rows: the longest such transaction takes 29 ms.
 CHUNK_ROWS = 5_000
+
+
+class OutOfTimeError(Exception):
+    """The run has to stop in the middle of a board; it stays pending, and the next attempt ranks it anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +27,6 @@ class LeaderboardRanker:
     """The use case, with what it needs.
 
     Attributes:
-        transactions: the database.
         clock: the wall clock, aware.
     """
 
@@ -39,10 +43,10 @@ class LeaderboardRanker:
         """
         started_at = self.clock()
         if run.tick.dry_run:
-            return self._foresee(run, started_at)
-        self.transactions.run(leaderboards.claim_touches, run=run)
-        pending = self.transactions.run(leaderboards.list_pending_boards, run=run)
-        ranked: list[dict[str, Any]] = []
+            return self._preview(run, started_at)
+        self.transactions.run(db.claim_touches, run=run)
+        pending = self.transactions.run(db.list_pending_boards, run=run)
+        ranked: list[tuple[Board, int]] = []
         errors: list[dict[str, Any]] = []
         is_complete = True
         for board in pending:
@@ -56,86 +60,64 @@ class LeaderboardRanker:
                 break
             except Exception as error:
                 if is_connection_lost(error):
-                    raise  # the others would fare no better
-                logger.exception("leaderboard not ranked", extra=_named(board))
-                errors.append({**_named(board), "error": describe(error)})
+                    raise  # the others would fail too
+                logger.exception("leaderboard not ranked", extra=board.to_json())
+                errors.append({**board.to_json(), "error": describe(error)})
             else:
                 if updated is not None:
-                    ranked.append({**_named(board), "entries_updated": updated})
-        known = self.transactions.run(leaderboards.count_boards, run=run)
-        return self._report(
-            ranked, unchanged=known - len(pending), errors=errors, is_complete=is_complete, started_at=started_at
+                    ranked.append((board, updated))
+        boards = self.transactions.run(db.count_boards, run=run)
+        return self._outcome(
+            ranked, errors=errors, unchanged=boards - len(pending), is_complete=is_complete, started_at=started_at
         )
 
     def _rank(self, board: Board, run: Run) -> int | None:
         """Rank one board; return how many entries have a new rank, or None if another ranker did or will do it."""
         with self.transactions.connect() as connection:  # one throughout: the new ranks are in a table of its own
             with connection.begin():
-                generation = leaderboards.take_board(connection, board)
+                generation = db.take_board(connection, board)
             if generation is None:
                 return None
             with connection.begin():
-                leaderboards.create_new_ranks(connection)
-                leaderboards.empty_new_ranks(connection)
-                leaderboards.compute_new_ranks(connection, board)
+                db.create_new_ranks(connection)
+                db.empty_new_ranks(connection)
+                db.compute_new_ranks(connection, board)
             written, after_id = 0, 0
             while True:
                 if run.must_stop:
                     raise OutOfTimeError
                 with connection.begin():
                     # The guard against a ranker that was frozen and woke after another had finished (S04).
-                    if not leaderboards.hold_board(connection, board, generation=generation):
-                        logger.info("leaderboard taken over by a newer run", extra=_named(board))
+                    if not db.hold_board(connection, board, generation=generation):
+                        logger.info("leaderboard taken over by a newer run", extra=board.to_json())
                         return None
-                    chunk = leaderboards.write_new_ranks(connection, after_id=after_id, most=CHUNK_ROWS)
+                    chunk = db.write_new_ranks(connection, after_id=after_id, most=CHUNK_ROWS)
                     written, after_id = written + chunk.written, chunk.last_id
                     if chunk.rows < CHUNK_ROWS:
-                        leaderboards.finish_board(connection, board, now=self.clock())
+                        db.finish_board(connection, board, now=self.clock())
                         return written
 
-    def _foresee(self, run: Run, started_at: datetime) -> Outcome:
-        touched = self.transactions.run(leaderboards.list_touched_boards, run=run)
-        ranked = []
-        for board in touched:
-            count = self.transactions.run(partial(leaderboards.count_new_ranks, board=board), run=run)
-            ranked.append({**_named(board), "entries_updated": count})
-        known = self.transactions.run(leaderboards.count_boards, run=run)
-        return self._report(
-            ranked, unchanged=max(known - len(touched), 0), errors=[], is_complete=True, started_at=started_at
-        )
+    def _preview(self, run: Run, started_at: datetime) -> Outcome:
+        touched = self.transactions.run(db.list_touched_boards, run=run)
+        ranked = [
+            (board, self.transactions.run(partial(db.count_new_ranks, board=board), run=run)) for board in touched
+        ]
+        boards = self.transactions.run(db.count_boards, run=run)
+        return self._outcome(ranked, errors=[], unchanged=max(boards - len(touched), 0), started_at=started_at)
 
-    def _report(
+    def _outcome(
         self,
-        ranked: list[dict[str, Any]],
+        ranked: list[tuple[Board, int]],
         *,
-        unchanged: int,
         errors: list[dict[str, Any]],
-        is_complete: bool,
+        unchanged: int,
+        is_complete: bool = True,
         started_at: datetime,
     ) -> Outcome:
-        updated = sum(board["entries_updated"] for board in ranked)
+        duration_ms = (self.clock() - started_at) // timedelta(milliseconds=1)
         return Outcome(
-            result={
-                "leaderboards_processed": len(ranked),
-                "leaderboards_unchanged": unchanged,
-                "entries_updated": updated,
-                "duration_ms": (self.clock() - started_at) // timedelta(milliseconds=1),
-                "leaderboards": ranked,
-                "errors": errors,
-            },
-            items_processed=updated,
+            result=leaderboard_result(ranked, errors, unchanged=unchanged, duration_ms=duration_ms),
+            items_processed=sum(updated for _, updated in ranked),
             items_failed=len(errors),
             is_complete=is_complete,
         )
-
-
-class OutOfTimeError(Exception):
-    """The run has to stop in the middle of a board; it stays pending, and the next attempt ranks it anew."""
-
-
-def _named(board: Board) -> dict[str, Any]:
-    return {
-        "game_type": board.game_type,
-        "period_type": board.period_type,
-        "period_date": board.period_date.isoformat(),
-    }

@@ -1,4 +1,4 @@
-"""Transactions for the services, tried again when the database says that they may succeed (DESIGN section 2, Runs)."""
+"""Transactions for the services, retried when the error is a transient one (docs/design.md, Runs)."""
 
 import random
 from collections.abc import Callable
@@ -14,7 +14,9 @@ from shared.observability import logger
 
 FIRST_DELAY = 0.1  # seconds
 LONGEST_DELAY = 5.0  # seconds
-PATIENCE = 45.0  # seconds of pauses in all: an Aurora that scaled to zero resumes in about 15, a failover takes some 30
+RETRY_BUDGET = (
+    45.0  # seconds of pauses in all: an Aurora that scaled to zero resumes in about 15, a failover takes some 30
+)
 
 T = TypeVar("T")
 
@@ -26,7 +28,7 @@ class Transactions:
     Attributes:
         engine: of one connection; transactions of one container follow each other.
         sleep: waits for so many seconds.
-        chance: a number from 0 to 1, to spread those who collided.
+        chance: a number from 0 to 1: the jitter that spreads those who collided.
     """
 
     engine: Engine
@@ -38,7 +40,7 @@ class Transactions:
         return self.engine.connect()
 
     def run(self, work: Callable[[Connection], T], *, run: Run) -> T:
-        """Do work in a transaction of its own, again if need be; the work must bear being done again."""
+        """Do work in a transaction of its own, and again if it is retried: it must be safe to repeat."""
 
         def attempt() -> T:
             with self.engine.begin() as connection:
@@ -57,10 +59,10 @@ class Transactions:
                 return attempt()
             except Exception as error:
                 # S15: bounded in all, and by the invocation.
-                if not is_transient(error) or waited >= PATIENCE or run.must_stop:
+                if not is_transient(error) or waited >= RETRY_BUDGET or run.must_stop:
                     raise
-                pause = delay * (1 + self.chance()) / 2  # half of it certain: patience is counted in what was waited
-                logger.warning("trying again", extra={"error": describe(error), "pause_ms": round(pause * 1000)})
+                pause = delay * (1 + self.chance()) / 2  # half of it certain: the budget is counted in what was waited
+                logger.warning("retrying", extra={"error": describe(error), "pause_ms": round(pause * 1000)})
                 self.sleep(pause)
                 waited += pause
                 delay = min(delay * 2, LONGEST_DELAY)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
-SERVER_PATIENCE = "300"  # ms that the server waits for a frozen process in a transaction; in earnest a hundred times it
+IDLE_LIMIT = "300"  # ms that the server waits for a frozen process in a transaction; a hundred times it in production
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def _run(handler: Any, order: Mapping[str, Any], tell: Callable[[], object]) -> 
     from tests.faults import scenes  # noqa: PLC0415
 
     os.environ.update(order["env"])
-    connection.SESSION["idle_in_transaction_session_timeout"] = SERVER_PATIENCE
+    connection.SESSION["idle_in_transaction_session_timeout"] = IDLE_LIMIT
     for module, name, size in scenes.SMALL_BATCHES:
         setattr(module, name, size)
     handler.app()

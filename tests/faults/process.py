@@ -23,7 +23,7 @@ from tests.fakes import FakeClock, FakeContext
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-PATIENCE = 60  # seconds until a process that does not come back is a failure
+TIMEOUT = 60  # seconds until a process that does not come back is a failure
 
 # What the server waits, by the session's own setting, for a frozen process; a thousandth of it is waited here.
 HURRY = (
@@ -146,7 +146,7 @@ class Process:
                 lose()
             case Blow.FROZEN:
                 self._frozen.set()
-                assert self._woken.wait(PATIENCE), "nobody woke the process"
+                assert self._woken.wait(TIMEOUT), "nobody woke the process"
 
     def _is_due(self) -> bool:
         return self.fault is not None and not self.has_been_struck and len(self.requests) == self.fault.request
@@ -184,7 +184,7 @@ class FrozenRun:
     def wake(self) -> None:
         """Let it go on, to its end."""
         self.process.wake()
-        self.thread.join(PATIENCE)
+        self.thread.join(TIMEOUT)
         assert not self.thread.is_alive(), "the process that was woken did not come to an end"
 
 

@@ -58,7 +58,7 @@ OPEN_TRANSACTIONS = text("""
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
 """)
-PATIENCE = 5  # seconds: as long as a job waits for a lock
+TIMEOUT = 5  # seconds: as long as a job waits for a lock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def read_footprint(engine: Engine) -> list[Any]:
 
 def await_quiet(engine: Engine) -> None:
     """Wait until the server has ended what was begun and will not be finished."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while connection.execute(OPEN_TRANSACTIONS).scalar_one():
             assert time.monotonic() < until, "the server lets a process that is gone keep its transaction"

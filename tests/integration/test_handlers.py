@@ -132,7 +132,7 @@ def test_a_dry_run_stands_for_no_slot_and_counts_for_no_alarm(
     assert not invoke(prize_pool.handler, event("prize_pool"))["duplicate"]
 
 
-def test_a_run_publishes_its_counts_under_service_and_job(
+def test_a_run_publishes_its_counts_under_service_job_and_stage(
     invoke: Invoke, arcade: Arcade, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arcade.add_pool("2026-01-11")
@@ -141,7 +141,7 @@ def test_a_run_publishes_its_counts_under_service_and_job(
     assert metrics(capsys.readouterr().out) == [
         {
             "namespace": "ArcadeJobs",
-            "dimensions": {"service": "arcade-jobs", "job": "prize-pool"},
+            "dimensions": {"service": "arcade-jobs", "job": "prize-pool", "stage": "dev"},
             "values": {"RunSucceeded": 1, "ItemsProcessed": 1, "ItemsFailed": 0, "PoolsWithoutWinner": 1},
         }
     ]
@@ -256,13 +256,21 @@ def test_an_unreachable_database_fails_the_run_in_one_line_without_the_password(
     assert SECRET not in json.dumps(failed)
 
 
-def test_a_schema_that_lacks_something_is_refused_and_everything_missing_named(invoke: Invoke, arcade: Arcade) -> None:
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ("ALTER TABLE game_sessions DROP COLUMN completed_at", "column session.completed_at does not exist"),
+        ("DROP TABLE game_sessions", 'relation "game_sessions" does not exist'),
+    ],
+)
+def test_on_a_schema_that_is_behind_the_error_says_how_to_upgrade_it(
+    invoke: Invoke, arcade: Arcade, change: str, missing: str
+) -> None:
     pool_id = arcade.add_pool("2026-01-11")
     with arcade.engine.begin() as connection:
-        connection.execute(text("ALTER TABLE leaderboard_entries DROP COLUMN rank"))
-        connection.execute(text("ALTER TABLE game_sessions DROP COLUMN completed_at"))
-        connection.execute(text("DROP TABLE leaderboards"))
-    lacking = "game_sessions.completed_at, leaderboard_entries.rank, leaderboards"
-    with pytest.raises(RunNotSucceededError, match=f"the database lacks {lacking}: run arcade-jobs db upgrade"):
+        connection.execute(text(change))
+    with pytest.raises(RunNotSucceededError) as raised:
         invoke(prize_pool.handler, event("prize_pool"))
+    assert f"{missing} (SQLSTATE" in str(raised.value)
+    assert str(raised.value).endswith("; run arcade-jobs db upgrade")
     assert arcade.pool(pool_id).status == "active"

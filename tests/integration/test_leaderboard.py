@@ -1,4 +1,4 @@
-"""The ranking of leaderboards (DESIGN section 2, Ranking), on PostgreSQL."""
+"""The ranking of leaderboards (docs/design.md, Ranking), on PostgreSQL."""
 
 import random
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from sqlalchemy import Connection, event, select, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.db import leaderboard as leaderboards
-from shared.db.leaderboard import Board
 from shared.db.tables import leaderboard_entries
+from shared.domain.board import Board
 from shared.domain.ranking import ranking_key
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.services import leaderboard
@@ -162,7 +162,7 @@ def test_a_ranker_that_was_overtaken_writes_nothing_more(
 
 def test_a_newer_ranker_waits_for_the_chunk_that_is_being_written(arcade: Arcade) -> None:
     arcade.play("0xa", 5, "2026-01-11T10:00:00Z")
-    board = Board("pong", "daily", date(2026, 1, 11))
+    board = Board.from_key("pong", "daily", date(2026, 1, 11))
     with arcade.engine.begin() as connection:
         leaderboards.claim_touches(connection)
         generation = leaderboards.take_board(connection, board)

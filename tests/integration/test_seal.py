@@ -1,4 +1,4 @@
-"""The seal on settled pools (DESIGN section 2, Sealing): the database itself refuses, whoever writes."""
+"""The seal on settled pools (docs/design.md, Sealing): the database itself refuses, whoever writes."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from infra.schema.session import message
 from shared.db import prize_pool as pools
 from shared.db.errors import sqlstate
-from shared.domain.periods import Period, PeriodType
+from shared.domain.board import Board
 from tests.arcade import Arcade
 from tests.locks import await_lock, pid_of
 
@@ -52,9 +52,7 @@ def pay(connection: Connection, *, period: str = "daily", day: str = DAY) -> Non
 
 def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> pools.Winner | None:
     """Lock, look, mark: the three statements of a settlement."""
-    pool = pools.Pool(
-        id=pool_id, game_type="pong", period=Period(type=PeriodType(period), date=date.fromisoformat(DAY))
-    )
+    pool = pools.Pool(id=pool_id, board=Board.from_key("pong", period, date.fromisoformat(DAY)))
     assert pools.lock_active_pool(connection, pool)
     winner = pools.find_winner(connection, pool, starts_at=STARTS_AT, ends_at=ENDS_AT)
     pools.mark_settled(connection, pool, winner=winner, passed_over=0, now=ENDS_AT, run_id="prize-pool:test")

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from shared.db.tables import prize_pools
 from tests.arcade import Arcade
 from tests.fakes import FakeClock
-from tests.locks import PATIENCE
+from tests.locks import TIMEOUT
 from tests.plays import Key
 from tests.scenarios.conftest import Container, StartContainer
 from tests.scenarios.storm import Storm
@@ -24,7 +24,7 @@ def test_cleaning_waits_for_no_player_and_so_cannot_deadlock_with_one(arcade: Ar
     with arcade.engine.connect() as player, ThreadPoolExecutor(1) as threads:
         player.execute(IMPROVE, {"period": "daily"})
         cleaning = threads.submit(container.invoke, "cleanup", {})
-        wait([cleaning], PATIENCE)
+        wait([cleaning], TIMEOUT)
         result = cleaning.result()["result"]  # the day's stays: its player holds it
         assert (result["orphaned_entries_deleted"], result["remaining"], result["errors"]) == (1, 1, [])
         player.execute(IMPROVE, {"period": "weekly"})

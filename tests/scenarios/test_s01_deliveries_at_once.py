@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
-from tests.locks import PATIENCE
+from tests.locks import TIMEOUT
 from tests.scenarios.conftest import Container, StartContainer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def meet_before_settling(app: "App", barrier: threading.Barrier) -> None:
     def meet(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if "FOR UPDATE" in statement and not met:
             met.append(True)
-            barrier.wait(PATIENCE)
+            barrier.wait(TIMEOUT)
 
     event.listen(app.engine, "before_cursor_execute", meet)
 
@@ -42,7 +42,7 @@ def deliver_all(containers: list[Container], events: list[dict[str, Any]]) -> li
             threads.submit(container.invoke, "prize-pool", event)
             for container, event in zip(containers, events, strict=True)
         ]
-        return [delivery.result(PATIENCE) for delivery in deliveries]
+        return [delivery.result(TIMEOUT) for delivery in deliveries]
 
 
 @pytest.fixture

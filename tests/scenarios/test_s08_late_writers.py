@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from shared.db.errors import sqlstate
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
-from tests.locks import PATIENCE, await_lock
+from tests.locks import TIMEOUT, await_lock
 from tests.scenarios.conftest import Container
 
 SLOT = scheduled_event("2026-01-12T00:00:00Z")
@@ -83,7 +83,7 @@ def test_s08_what_was_written_before_is_waited_for_and_counts_if_it_commits(
         settlement = threads.submit(container.invoke, "prize-pool", SLOT)
         await_lock(arcade.engine)
         getattr(writer, ending)()
-        result = settlement.result(PATIENCE)
+        result = settlement.result(TIMEOUT)
     assert result["status"] == "succeeded"
     expected = AFTER[write] if ending == "commit" else BEFORE
     assert outcome(arcade, pool_id) == expected
@@ -131,7 +131,7 @@ def test_s08_many_are_waited_for_at_once_and_the_best_of_them_wins(
             writers[n].commit()
         await_lock(arcade.engine)
         writers[1].commit()
-        assert settlement.result(PATIENCE)["status"] == "succeeded"
+        assert settlement.result(TIMEOUT)["status"] == "succeeded"
     for writer in writers:
         writer.close()
     assert outcome(arcade, pool_id)[:2] == ("0xlate2", 12)

@@ -24,7 +24,7 @@ from infra.local import emulator, postgres
 from shared.app import App, build_app
 from shared.config import ConfigError
 from shared.runs.runner import RunNotSucceededError
-from shared.services.transactions import LONGEST_DELAY, PATIENCE
+from shared.services.transactions import LONGEST_DELAY, RETRY_BUDGET
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event
 from tests.scenarios.stand_in import StandIn, stand_in_for
@@ -219,7 +219,7 @@ def scene(server: postgres.Server, arcade: Arcade, dynamodb: "DynamoDBClient") -
 
 def backed_off(slept: list[float]) -> bool:
     """Each pause with jitter, none above the longest, and all of them within the patience and one more."""
-    return all(0 <= pause <= LONGEST_DELAY for pause in slept) and 0 < sum(slept) <= PATIENCE + LONGEST_DELAY
+    return all(0 <= pause <= LONGEST_DELAY for pause in slept) and 0 < sum(slept) <= RETRY_BUDGET + LONGEST_DELAY
 
 
 def test_s15_one_container_never_opens_a_second_connection(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 from sqlalchemy import exc as sqlalchemy_exc
 
 from shared.db.errors import describe, is_transient
-from shared.services.transactions import PATIENCE, Transactions
+from shared.services.transactions import RETRY_BUDGET, Transactions
 from tests.fakes import FakeClock, make_run
 
 RUN = make_run("2026-01-12T00:00:00Z")
@@ -81,7 +81,7 @@ def test_nothing_else_is_tried_again(transactions: Transactions, clock: FakeCloc
 def test_patience_ends(transactions: Transactions, clock: FakeClock) -> None:
     with pytest.raises(sqlalchemy_exc.ProgrammingError):
         transactions.retry(failing(*[server_error("57P03")] * 100), run=RUN)
-    assert PATIENCE <= sum(clock.slept) < PATIENCE + 5
+    assert RETRY_BUDGET <= sum(clock.slept) < RETRY_BUDGET + 5
     assert max(clock.slept) == 5
 
 
@@ -89,7 +89,7 @@ def test_patience_is_as_long_for_the_unlucky(transactions: Transactions, clock: 
     unlucky = replace(transactions, chance=lambda: 0.0)
     with pytest.raises(sqlalchemy_exc.ProgrammingError):
         unlucky.retry(failing(*[server_error("57P03")] * 100), run=RUN)
-    assert PATIENCE <= sum(clock.slept) < PATIENCE + 5
+    assert RETRY_BUDGET <= sum(clock.slept) < RETRY_BUDGET + 5
 
 
 def test_pauses_are_spread_at_random(transactions: Transactions, clock: FakeClock) -> None:
