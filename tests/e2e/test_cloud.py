@@ -221,9 +221,9 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_o
     finally:
         rename(cloud.engine, "elsewhere", "game_sessions")
     assert (dead_letter.event, dead_letter.malformed) == (event, None)
-    assert re.match(r"RetriesExhausted: \S+: run cleanup:2026-01-16T03:00Z partial", dead_letter.reason)
+    assert re.match(r"RetriesExhausted: \S+: run cleanup:2026-01-16T03:00Z failed", dead_letter.reason)
     assert failed is not None
-    assert (failed.status, failed.attempt) == (RunStatus.PARTIAL, 3)
+    assert (failed.status, failed.attempt) == (RunStatus.FAILED, 3)
     assert (kept.dead_letter.id, kept.succeeded) == (dead_letter.id, False)
     assert cloud.status("cleanup").dead_letters == 1
     assert [(result.succeeded, result.outcome) for result in cloud.redrive()] == [
