@@ -1,0 +1,103 @@
+"""Constraints and indexes that are missing, violated, or something else than the contract says."""
+
+from collections.abc import Iterator
+
+from infra.schema import set_aside
+from infra.schema.catalog import Catalog, Constraint, Table
+from infra.schema.differences import Difference, missing, refused, rows_text
+from infra.schema.rows import Rows
+
+
+def constraint_differences(table: str, want: Table, have: Table, rows: Rows, found: Catalog) -> Iterator[Difference]:
+    """Those of a table, with the rows that violate one set aside."""
+    lacking = {
+        name: constraint for name, constraint in want.constraints.items() if not _has_constraint(name, constraint, have)
+    }
+    checks = {name: constraint for name, constraint in lacking.items() if constraint.kind == "c"}
+    shown = {name: constraint for name, constraint in checks.items() if rows.shows(constraint)}
+    counts = rows.count([f"NOT ({constraint.expression})" for constraint in shown.values()])
+    violated = dict(zip(shown, counts, strict=True))
+    for name, constraint in checks.items():
+        where = f"{table}.{name}"
+        there = have.constraints.get(name)
+        added = [f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}"]
+        if violated.get(name):
+            what = f"is violated by {rows_text(violated[name])}: {constraint.definition}"
+            moved = set_aside.rows_where(table, f"NOT ({constraint.expression})", f"violates {name}")
+            yield refused(where, what, moved, note="or correct them by hand")
+        if there is not None and there.definition != constraint.definition:
+            what = f"is {there.definition}; the contract says {constraint.definition}"
+            yield refused(where, what, f"ALTER TABLE {table} RENAME CONSTRAINT {name} TO {name}_platform")
+        elif there is not None:
+            yield missing(where, *added, what="is not validated")
+        else:
+            new = f"ALTER TABLE {table} ADD CONSTRAINT {name} {constraint.definition} NOT VALID"
+            yield missing(where, new, *added)
+    for name, constraint in lacking.items():
+        if constraint.kind != "c":
+            yield from _key(name, constraint, have, rows, found)
+
+
+def _has_constraint(name: str, want: Constraint, have: Table) -> bool:
+    """Whether a table has a constraint, or one that is as good, by whatever name."""
+    if want.kind == "c":
+        same = (there for there in have.constraints.values() if there.definition == want.definition)
+        return any(there.is_valid or not want.is_valid for there in same)
+    if name in have.indexes and not have.indexes[name].of_constraint:
+        return False  # an index of ours that was not made a constraint yet
+    return any(index.is_key and index.is_valid and index.columns == want.columns for index in have.indexes.values())
+
+
+def _key(name: str, want: Constraint, have: Table, rows: Rows, found: Catalog) -> Iterator[Difference]:
+    table, where = rows.table, f"{rows.table}.{name}"
+    shared = rows.count_shared(want.columns) if have.has_rows and rows.shows(want) else 0
+    if shared:
+        moved, note = set_aside.rows_that_share(table, want.columns, f"violates {name}")
+        what = f"is violated: {shared} {'key has' if shared == 1 else 'keys have'} several rows: {want.definition}"
+        yield refused(where, what, moved, note=note)
+    kind, key = want.definition.split(" (", 1)
+    if kind == "PRIMARY KEY" and any(there.kind == "p" for there in have.constraints.values()):
+        other = next(name for name, there in have.constraints.items() if there.kind == "p")
+        yield refused(
+            where,
+            f"is on other columns: {have.constraints[other].definition}; the contract says {want.definition}",
+            f"ALTER TABLE {table} DROP CONSTRAINT {other}, ADD CONSTRAINT {name} {want.definition}",
+        )
+        return
+    index = have.indexes.get(name)
+    use = f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}"
+    if index is not None and index.is_key and index.is_valid and index.columns == want.columns:
+        yield missing(where, use)
+        return
+    build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({key}"
+    if index is not None and not index.is_valid and not index.of_constraint:
+        yield missing(where, f"DROP INDEX CONCURRENTLY {name}", build, use, what="was left by an interrupted build")
+    elif name in found.relations:
+        yield name_is_taken(where, name, found)
+    else:
+        yield missing(where, build, use)
+
+
+def index_differences(table: str, want: Table, have: Table, found: Catalog) -> Iterator[Difference]:
+    """Those of a table that belong to no constraint."""
+    for name, index in want.indexes.items():
+        if index.of_constraint:
+            continue
+        where = f"{table}.{name}"
+        same = [there for there in have.indexes.values() if there.definition == index.definition]
+        there = have.indexes.get(name)
+        build = f"CREATE INDEX CONCURRENTLY {name} ON {table} USING {index.definition}"
+        if any(other.is_valid for other in same):
+            continue
+        if there is not None and not there.is_valid:
+            yield missing(where, f"DROP INDEX CONCURRENTLY {name}", build, what="was left by an interrupted build")
+        elif name in found.relations:
+            yield name_is_taken(where, name, found)
+        else:
+            yield missing(where, build)
+
+
+def name_is_taken(where: str, name: str, found: Catalog) -> Difference:
+    """The name of an index or constraint belongs to something else."""
+    kind = "INDEX" if found.relations[name] in "iI" else "TABLE"
+    return refused(where, "is something else than the contract says", f"ALTER {kind} {name} RENAME TO {name}_platform")
