@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from botocore.config import Config
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra import schema as migrations
 from infra.cli.terminal import CommandError, Json, Local, Profile, Region, Stage, find, note, print_json, say
-from infra.deployed.deployment import DEFAULT_STAGE, DeploymentError, stack_name
+from infra.deployed.deployment import DEFAULT_STAGE, PATIENCE, DeploymentError, stack_name
 from infra.schema import data_api, roles
 from shared.db.connection import open_engine
 from shared.db.errors import describe
@@ -74,13 +75,13 @@ def check_database(
     if as_json:
         print_json(
             [
-                {"kind": found.kind, "where": found.where, "what": found.what, "mend": found.mend}
+                {"kind": found.kind, "where": found.where, "what": found.what, "fix": found.fix}
                 for found in differences
             ]
         )
     else:
         for found in differences:
-            say(f"{found.kind}: {found}", *(f"    {line}" for line in found.mend.splitlines()))
+            say(f"{found.kind}: {found}", *(f"    {line}" for line in found.fix.splitlines()))
         if not differences:
             say("the schema is as it should be")
     if any(found.kind is not migrations.Kind.WARNING for found in differences):
@@ -99,7 +100,14 @@ def _made_database(stage: str, profile: str | None, region: str | None, *, on_la
             f"DATABASE_URL: missing, and stack {stack_name(stage)} made no database of its own;"
             + (" arcade-jobs local up upgrades the laptop's" if on_laptop else f" expected {URL_EXAMPLE}")
         )
-    return data_api.open_data_api(deployment, report=note)
+    return data_api.DataApi(
+        client=deployment.client("rds-data", PATIENCE.merge(Config(read_timeout=data_api.READ_TIMEOUT))),
+        cluster=deployment.output("DatabaseClusterArn"),
+        secret=deployment.output("DatabaseAdminSecretArn"),
+        database=deployment.output("DatabaseName"),
+        jobs_role=deployment.output("DatabaseUser"),
+        report=note,
+    )
 
 
 @contextmanager

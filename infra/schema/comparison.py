@@ -12,7 +12,7 @@ from infra.schema.creation import column_statements, function_statements, table_
 from infra.schema.differences import Difference, missing, refused, rows_text, warning
 from infra.schema.obstacles import obstacles
 from infra.schema.quoting import quoted
-from infra.schema.revisions import SET_ASIDE_TABLE, statements_until
+from infra.schema.revisions import statements_until
 from infra.schema.rows import Rows, ambiguous_date, look
 
 # The contract lets it be null, but only the platform writes it.
@@ -40,16 +40,21 @@ def differences(connection: Connection, schema: str, version: str, *, to_alter: 
         for difference in _table(connection, schema, name, table, found)
     ]
     listed += [*_functions(schema, contract, found, statements), *_triggers(schema, contract, found, statements)]
-    if SET_ASIDE_TABLE in found.relations:
-        listed += set_aside.warnings(connection, schema, found.tables)
+    if set_aside.TABLE in found.relations:
+        counted = connection.exec_driver_sql(set_aside.counts(schema)).all()
+        columns = {
+            name: [column for column, there in table.columns.items() if not there.is_generated]
+            for name, table in found.tables.items()
+        }
+        listed += set_aside.warnings(((table, reason, int(count)) for table, reason, count in counted), columns)
     elif any(_sets_aside(difference) for difference in listed):
         what = "takes the rows that do not fit, whole; they can be put back"
-        listed.insert(0, refused(SET_ASIDE_TABLE, what, set_aside.make_table(schema)))
+        listed.insert(0, refused(set_aside.TABLE, what, set_aside.make_table(schema)))
     return listed
 
 
 def _sets_aside(difference: Difference) -> bool:
-    return any(f"INSERT INTO {SET_ASIDE_TABLE} " in statement for statement in difference.statements)
+    return any(f"INSERT INTO {set_aside.TABLE} " in statement for statement in difference.statements)
 
 
 def _table(connection: Connection, schema: str, name: str, want: Table, found: Catalog) -> Iterator[Difference]:

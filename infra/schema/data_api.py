@@ -15,18 +15,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.schema import guarded, roles, set_aside
-from infra.schema.differences import Difference, UpgradeError, missing, rows_text, warning
+from infra.schema.differences import Difference, UpgradeError, missing
 from infra.schema.quoting import literal, quoted
-from infra.schema.revisions import (
-    NOTHING,
-    SET_ASIDE_TABLE,
-    VERSION_TABLE,
-    Step,
-    created,
-    head,
-    statements_until,
-    steps_after,
-)
+from infra.schema.revisions import NOTHING, VERSION_TABLE, head, steps_after
 from infra.schema.session import LOCKED, NO_SCHEMA, SCHEMA_OF_TABLES
 from infra.schema.tables import metadata
 from infra.schema.upgrade import behind
@@ -39,6 +30,20 @@ LOCK_TIMEOUT = 5.0  # seconds; what comes after a waiting ALTER TABLE waits as l
 ASLEEP = ("DatabaseResumingException", "DatabaseUnavailableException", "ServiceUnavailableError")
 UNANSWERED = "StatementTimeoutException"
 IN_A_TRANSACTION = "25001"  # the SQLSTATE of a statement that cannot run inside a transaction block
+
+_TABLES = "{" + ",".join([*metadata.tables, VERSION_TABLE]) + "}"
+# One row of text: the schema of the tables, and which of them are there, in their order.
+_LOOK = f"""
+SELECT CAST({SCHEMA_OF_TABLES} AS text), string_agg(name, ',' ORDER BY place)
+FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS contract (name, place)
+WHERE to_regclass(name) IS NOT NULL
+"""  # noqa: S608 - constants
+_COLUMNS = """
+SELECT contract.name, CAST(attname AS text)
+FROM unnest(CAST(:tables AS text[])) AS contract (name)
+JOIN pg_attribute ON attrelid = to_regclass(contract.name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+ORDER BY 1, attnum
+"""
 
 Row = tuple[str | None, ...]
 
@@ -105,6 +110,8 @@ class DataApi:
                 )
             except ClientError as error:
                 code, text = error.response["Error"]["Code"], _one_line(error.response["Error"]["Message"])
+                if guarded.MOVED in text:
+                    raise guarded.MovedError from error
                 if reason := _reason_to_wait(code, text):
                     raise _NotYetError(reason) from error
                 if code not in ASLEEP:
@@ -162,22 +169,101 @@ def upgrade(api: DataApi) -> None:
     Two at once are safe. One that was killed is finished by the next one.
 
     Raises:
-        UpgradeError: it could not go on; what was done stays, and the next one goes on there.
+        UpgradeError: it could not go on; what was done stays, and the next upgrade goes on there.
     """
-    _retry(api, lambda: _begin(api, look(api)))
-    while step := _next_step(found := look(api)):
-        _retry(api, lambda: _advance(api))
-    _retry(api, lambda: _grant(api, look(api)))
+    reason = ""
+    for _ in range(TURN_ATTEMPTS):
+        try:
+            _attempt(api)
+        except guarded.MovedError:
+            continue
+        except _NotYetError as error:
+            if reason != str(error):
+                reason = str(error)
+                api.report(f"{reason}; waiting for it")
+            api.sleep(TURN_PAUSE)
+        else:
+            return
+    raise UpgradeError(f"{api.database}: {reason}, for {TURN_ATTEMPTS * TURN_PAUSE} s now; try again later")
 
 
 def check(api: DataApi) -> list[Difference]:
-    """Name the tables, columns and roles that are missing, what is set aside, and the revision unless it is the last.
+    """Name the tables, columns and roles that are missing, the revision unless it is the last, and what is set aside.
 
     Raises:
         UpgradeError: it could not be looked up.
     """
     found = look(api)
-    listed = [*behind(found.version), *(missing(name) for name in _missing(api))]
+    there = {(str(table), str(column)) for table, column in api.query(_COLUMNS, tables=_TABLES)}
+    tables = {table for table, _ in there}
+    listed = list(behind(found.version))
+    for table in metadata.tables.values():
+        names = [f"{table.name}.{column.name}" for column in table.columns if (table.name, column.name) not in there]
+        listed += [missing(name) for name in (names if table.name in tables else [table.name])]
     if not api.query("SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = :role", role=api.jobs_role):
         listed.append(missing(f"role {api.jobs_role}"))
+    if set_aside.TABLE in tables:
+        counts = [
+            (str(table), str(reason), int(str(count)))
+            for table, reason, count in api.query(set_aside.counts(found.schema))
+        ]
+        columns = {table: [name for of, name in there if of == table] for table in tables}
+        listed += set_aside.warnings(counts, columns)
     return listed
+
+
+def look(api: DataApi) -> Found:
+    """What is in the database.
+
+    Raises:
+        UpgradeError: it could not be looked up, or there is no schema to look at.
+    """
+    [(schema, names)] = api.query(_LOOK, tables=_TABLES)
+    if schema is None:
+        raise UpgradeError(NO_SCHEMA)
+    tables = tuple(names.split(",")) if names else ()
+    if VERSION_TABLE in tables:
+        table = f"{quoted(schema)}.{VERSION_TABLE}"
+        for version, owner in api.query(
+            f"SELECT CAST(version_num AS text), CAST(pg_get_userbyid(relowner) AS text) FROM {table}, pg_class"  # noqa: S608 - quoted
+            f" WHERE pg_class.oid = to_regclass({literal(table)})"
+        ):
+            return Found(schema=schema, tables=tables, version=version, owner=owner)
+    return Found(schema=schema, tables=tables)
+
+
+def _attempt(api: DataApi) -> None:
+    """Roles first, then what is left of the revisions, then rights: each a block."""
+    found = look(api)
+    if found.version is None and found.tables:
+        raise UpgradeError(
+            f"{', '.join(found.tables)}: there already, without a revision in {VERSION_TABLE}; nothing was changed."
+            " Connect with DATABASE_URL to adopt what is there"
+        )
+    steps = steps_after(found.version or NOTHING, found.schema)
+    owner = found.owner or roles.owner_of(api.jobs_role)
+    runner = _Runner(api=api, schema=found.schema, role=owner)
+    body = guarded.execute(*roles.creation_statements(api.jobs_role, schema=found.schema))
+    if found.version is None:
+        body = "\n".join((body, guarded.begin_body(found.schema, NOTHING, role=owner)))
+    runner.run_block(body, expected=found.version)
+    for place, step in enumerate(steps):
+        if place == 0 or step.number == 1:
+            api.report(f"{api.database}: {step}")
+        guarded.run_step(runner, step)
+    rights = guarded.execute(*roles.grant_statements(api.jobs_role, schema=found.schema))
+    runner.run_block(rights, expected=head())
+
+
+def _reason_to_wait(code: str, text: str) -> str | None:
+    if code == UNANSWERED:
+        return "the statement goes on in the database"
+    if guarded.BUSY in text:
+        return guarded.BUSY
+    if any(f"SQLState: {state}" in text for state in LOCKED):
+        return "others hold a lock"
+    return None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

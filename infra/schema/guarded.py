@@ -17,6 +17,10 @@ MOVED = "another upgrade of this database has gone on"  # look again at what is 
 LOCK_NOT_AVAILABLE = "55P03"
 
 
+class MovedError(Exception):
+    """Another upgrade has gone on since the version was looked up."""
+
+
 class Runner(Protocol):
     """A way to a database: a connection, or the Data API."""
 

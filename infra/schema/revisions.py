@@ -18,7 +18,6 @@ FOLDER = Path(__file__).parent / "revisions"
 # The revision that a database has; `0001+3` while the next one is under way: its first three statements are done.
 VERSION_TABLE = "arcade_jobs_version"
 NOTHING = "0000"  # before the first statement of the first revision
-SET_ASIDE_TABLE = "arcade_jobs_set_aside"
 
 _SCHEMA = ':"schema"'
 _CONCURRENT = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (?P<index>\w+) ON (?P<table>\S+) ")

@@ -31,10 +31,6 @@ coalesce(
 NO_SCHEMA = "search_path: names no schema that exists; create one, or set search_path to one that does"
 
 
-class MovedError(Exception):
-    """Another upgrade has gone on since the version was looked up."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """An upgrade under way over a connection.
@@ -69,7 +65,7 @@ class Session:
         """Run statements and record them, or neither.
 
         Raises:
-            MovedError: the version table does not read what was expected.
+            guarded.MovedError: the version table does not read what was expected.
             UpgradeError: it failed, or never had its lock.
         """
         block = guarded.block(self.schema, body, lock_timeout=LOCK_TIMEOUT, expected=expected)
@@ -96,7 +92,7 @@ class Session:
             except DBAPIError as error:
                 message = describe(error)
                 if message.startswith(guarded.MOVED):
-                    raise MovedError from error
+                    raise guarded.MovedError from error
                 if message.startswith(guarded.BUSY):  # one through the Data API, however long its statement takes
                     self.sleep(POLL)
                     continue

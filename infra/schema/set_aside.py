@@ -4,15 +4,13 @@
 The statements are for somebody to read, think over and run. Each moves rows or does nothing: none is lost between.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from sqlalchemy import Connection
-
-from infra.schema.catalog import Table
 from infra.schema.differences import Difference, rows_text, warning
 from infra.schema.quoting import literal, quoted
-from infra.schema.revisions import SET_ASIDE_TABLE, render, revisions
+from infra.schema.revisions import render, revisions
 
+TABLE = "arcade_jobs_set_aside"
 # Which of several rows with one key stays: the first in this order.
 FIRST: Mapping[str, tuple[str, str]] = {
     "game_sessions": ("created_at, id", "the earliest session stays"),
@@ -29,7 +27,7 @@ FIRST: Mapping[str, tuple[str, str]] = {
 
 def make_table(schema: str) -> str:
     """The table that set-aside rows go to, as the revision has it, unless it is there."""
-    start = f'CREATE TABLE IF NOT EXISTS :"schema".{SET_ASIDE_TABLE} '
+    start = f'CREATE TABLE IF NOT EXISTS :"schema".{TABLE} '
     statements = (statement for revision in revisions() for statement in revision.statements)
     return render(next(statement for statement in statements if statement.startswith(start)), schema)
 
@@ -78,39 +76,41 @@ def put_back(table: str, reason: str, columns: Collection[str]) -> str:
     """Put back the rows that were set aside for one reason, all or none of them."""
     names = ", ".join(map(quoted, columns))
     return (
-        f"WITH back AS (DELETE FROM {SET_ASIDE_TABLE} WHERE table_name = {literal(table)}"
+        f"WITH back AS (DELETE FROM {TABLE} WHERE table_name = {literal(table)}"
         f" AND reason = {literal(reason)} RETURNING content)"
         f" INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE"
         f" SELECT {names} FROM back, jsonb_populate_record(NULL::{table}, content)"
     )
 
 
-def warnings(connection: Connection, schema: str, tables: Mapping[str, Table]) -> Iterator[Difference]:
+def counts(schema: str) -> str:
+    """A query for what is set aside: table, reason, number of rows as text."""
+    return (
+        f"SELECT table_name, reason, CAST(count(*) AS text) FROM {quoted(schema)}.{TABLE}"
+        " GROUP BY table_name, reason ORDER BY table_name, reason"
+    )
+
+
+def warnings(counted: Iterable[tuple[str, str, int]], columns: Mapping[str, Collection[str]]) -> Iterator[Difference]:
     """What is set aside, and how to put it back.
 
     Args:
-        connection: as a role that may read the table; it is there.
-        schema: of the tables.
-        tables: those that are there.
+        counted: table, reason and number of rows.
+        columns: of each table that is there, those that are not generated.
     """
-    counts = connection.exec_driver_sql(
-        f"SELECT table_name, reason, count(*) FROM {quoted(schema)}.{SET_ASIDE_TABLE} GROUP BY 1, 2 ORDER BY 1, 2"
-    )
-    for table, reason, count in counts:
-        there = tables.get(table)
-        columns = [name for name, column in there.columns.items() if not column.is_generated] if there else []
+    for table, reason, count in counted:
         what = f"has {rows_text(count)} of {table}: {reason}"
-        if columns:
+        if table in columns:
             note = "once they fit: puts back all of them or none"
-            yield warning(SET_ASIDE_TABLE, what, put_back(table, reason, columns), note=note)
+            yield warning(TABLE, what, put_back(table, reason, columns[table]), note=note)
         else:
-            yield warning(SET_ASIDE_TABLE, what)
+            yield warning(TABLE, what)
 
 
 def _move(table: str, which: str, reason: str) -> str:
     returning = f"RETURNING to_jsonb({table}) AS content"
     return (
         f"WITH gone AS (DELETE FROM {table} {which}{' ' * bool(which)}{returning})"
-        f" INSERT INTO {SET_ASIDE_TABLE} (table_name, reason, content)"
+        f" INSERT INTO {TABLE} (table_name, reason, content)"
         f" SELECT {literal(table)}, {literal(reason)}, content FROM gone"
     )

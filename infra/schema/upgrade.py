@@ -10,7 +10,7 @@ from infra.schema.comparison import differences
 from infra.schema.differences import Difference, SchemaError, missing
 from infra.schema.obstacles import obstacles
 from infra.schema.revisions import NOTHING, VERSION_TABLE, created, first, head, statements_until, steps_after
-from infra.schema.session import MovedError, Session, begin, version_of
+from infra.schema.session import Session, begin, version_of
 
 
 def _silent(_: str) -> None:
@@ -96,5 +96,5 @@ def _run_revisions(session: Session) -> None:
                 if place == 0 or step.number == 1:
                     session.report(f"{step}")
                 guarded.run_step(session, step)
-        except MovedError:  # by an upgrade through the Data API: look again at what is left
+        except guarded.MovedError:  # by an upgrade through the Data API: look again at what is left
             continue
