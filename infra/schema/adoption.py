@@ -9,7 +9,7 @@ from infra.schema import guarded
 from infra.schema.comparison import differences
 from infra.schema.differences import Difference, Kind, SchemaError
 from infra.schema.quoting import quoted
-from infra.schema.revisions import first
+from infra.schema.revisions import first, head
 from infra.schema.session import Session, schema_of_tables
 
 TOUCH_TRIGGERS = "leaderboard_entries.arcade_jobs_touch_"
@@ -40,7 +40,7 @@ def complete(session: Session, version: str) -> None:
     if refused := [difference for difference in found if difference.kind is Kind.REFUSED]:
         raise SchemaError(refused)
     for difference in found:
-        if difference.kind is Kind.WARNING:
+        if difference.kind is Kind.WARNING and version == head():
             session.report(f"warning: {difference}")
     _add(session, [difference for difference in found if difference.kind is Kind.MISSING])
 
