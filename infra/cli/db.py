@@ -74,10 +74,7 @@ def check_database(
         differences = data_api.check(_made_database(stage, profile, region, on_laptop=on_laptop))
     if as_json:
         print_json(
-            [
-                {"kind": found.kind, "where": found.where, "what": found.what, "fix": found.fix}
-                for found in differences
-            ]
+            [{"kind": found.kind, "where": found.where, "what": found.what, "fix": found.fix} for found in differences]
         )
     else:
         for found in differences:

@@ -194,7 +194,7 @@ def check(api: DataApi) -> list[Difference]:
         UpgradeError: it could not be looked up.
     """
     found = look(api)
-    there = {(str(table), str(column)) for table, column in api.query(_COLUMNS, tables=_TABLES)}
+    there = [(str(table), str(column)) for table, column in api.query(_COLUMNS, tables=_TABLES)]
     tables = {table for table, _ in there}
     listed = list(behind(found.version))
     for table in metadata.tables.values():

@@ -50,7 +50,7 @@ class Cluster:
 
     def api(self) -> DataApi:
         return DataApi(
-            client=self.fake.session.client("rds-data"),
+            client=self.fake.client,
             cluster=self.fake.cluster,
             secret=self.fake.secret,
             database=self.fake.url.database,

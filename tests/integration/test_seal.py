@@ -1,4 +1,4 @@
-"""The seal on settled pools (DESIGN section 2, Sealing): the database itself refuses, whoever writes."""
+"""The seal on settled pools (docs/design.md, Sealing): the database itself refuses, whoever writes."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from infra.schema.session import message
 from shared.db import prize_pool as pools
-from shared.db.errors import sqlstate
+from shared.db.errors import describe, sqlstate
 from shared.domain.periods import Period, PeriodType
 from tests.arcade import Arcade
 from tests.locks import await_lock, pid_of
@@ -61,6 +60,11 @@ def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> po
     return winner
 
 
+def message(error: DBAPIError) -> str:
+    """PostgreSQL's own, without the SQLSTATE."""
+    return describe(error).removesuffix(f" (SQLSTATE {sqlstate(error)})")
+
+
 @pytest.fixture
 def pool_id(arcade: Arcade) -> int:
     """An active pool with one score."""
@@ -80,7 +84,7 @@ def settled_id(engine: Engine, pool_id: int) -> int:
 
 @pytest.fixture
 def writer(engine: Engine) -> Iterator[str]:
-    """A role that may write to the platform's tables, and knows nothing of the jobs'."""
+    """A role that may write to the platform's tables, and has no right on the jobs'."""
     role = f"writer_{uuid4().hex[:12]}"
     tables = "game_sessions, leaderboard_entries, prize_pools"
     with engine.begin() as connection:
@@ -231,6 +235,7 @@ WRITES: dict[str, Callable[[Connection], object]] = {
     "a better score, as an update": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET score = 9"),
     "a worse score": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET score = 1"),
     "an earlier time": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET created_at = '2026-01-05Z'"),
+    "another id": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET id = id + 1000"),
     "another player": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET player_address = '0xb'"),
     "out of the period": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET period_date = '2026-01-06'"),
     "out into all time": lambda c: c.exec_driver_sql(
