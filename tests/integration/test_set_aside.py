@@ -9,12 +9,13 @@ from infra.schema import Kind, SchemaError, set_aside
 from shared.db.errors import sqlstate
 from tests.integration.conftest import PLATFORM
 
-# Columns of the platform's own, of types that do not look in JSON as they do in SQL.
+# Columns of the platform's own, of types that look different in JSON.
 ODD = """
 ALTER TABLE prize_pools ADD "Sponsor's name" text DEFAULT 'none', ADD tags text[], ADD logo bytea, ADD weight float8,
     ADD day tstzrange, ADD extra jsonb, ADD doubled numeric GENERATED ALWAYS AS (total_games * 2) STORED;
 UPDATE prize_pools SET "Sponsor's name" = E'O\\'Neill "& Sons"\\n', tags = ARRAY['a,b', '{"c"}', NULL],
-    logo = '\\xdeadbeef', weight = float8 '0.1' + float8 '0.2', day = '[2026-01-05, infinity)', extra = '{"a": [1, null, 1.10]}',
+    logo = '\\xdeadbeef', weight = float8 '0.1' + float8 '0.2', day = '[2026-01-05, infinity)',
+    extra = '{"a": [1, null, 1.10]}',
     created_at = '2026-01-05 10:00:00.123456+05:30', total_amount_usdc = 123456789012.123456;
 """
 PICTURE = "SELECT to_jsonb(p)::text, p::text FROM prize_pools AS p ORDER BY id"
