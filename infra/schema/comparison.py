@@ -57,44 +57,44 @@ def _sets_aside(difference: Difference) -> bool:
     return any(f"INSERT INTO {set_aside.TABLE} " in statement for statement in difference.statements)
 
 
-def _table(connection: Connection, schema: str, name: str, want: Table, found: Catalog) -> Iterator[Difference]:
-    have = found.tables.get(name)
-    if have is None or have.kind != "r":
-        taken = [index for index in want.indexes if index in found.relations]
+def _table(connection: Connection, schema: str, name: str, contract: Table, found: Catalog) -> Iterator[Difference]:
+    actual = found.tables.get(name)
+    if actual is None or actual.kind != "r":
+        taken = [index for index in contract.indexes if index in found.relations]
         yield from (name_is_taken(f"{name}.{index}", index, found) for index in taken)
-        yield missing(name, *table_statements(schema, name, want)) if have is None else _not_a_table(name, have)
+        yield missing(name, *table_statements(schema, name, contract)) if actual is None else _not_a_table(name, actual)
         return
-    rows = look(connection, name, want, have)
+    rows = look(connection, name, contract, actual)
     listed = [
-        *_columns(schema, name, want, have, rows),
-        *_corrections(name, want, have, rows),
-        *_values(name, want, have, rows),
-        *constraint_differences(name, want, have, rows, found),
-        *_numbering(name, want, have),
-        *index_differences(name, want, have, found),
-        *_storage(name, want, have),
+        *_columns(schema, name, contract, actual, rows),
+        *_corrections(name, contract, actual, rows),
+        *_values(name, contract, actual, rows),
+        *constraint_differences(name, contract, actual, rows, found),
+        *_numbering(name, contract, actual),
+        *index_differences(name, contract, actual, found),
+        *_storage(name, contract, actual),
     ]
-    yield from _references(name, have, must_go=any(map(_sets_aside, listed)))
+    yield from _references(name, actual, must_go=any(map(_sets_aside, listed)))
     yield from listed
-    yield from _rank_indexes(name, have)
+    yield from _rank_indexes(name, actual)
 
 
-def _not_a_table(name: str, have: Table) -> Difference:
-    what = f"is a {KINDS.get(have.kind, 'relation of another kind')}; the jobs need an ordinary table"
+def _not_a_table(name: str, actual: Table) -> Difference:
+    what = f"is a {KINDS.get(actual.kind, 'relation of another kind')}; the jobs need an ordinary table"
     renamed = f"ALTER TABLE {name} RENAME TO {name}_platform"
-    if have.kind != "p":
+    if actual.kind != "p":
         return refused(name, what, renamed)
     copied = f"INSERT INTO {name} OVERRIDING SYSTEM VALUE SELECT * FROM {name}_platform"  # noqa: S608
     return refused(name, what, renamed, f"CREATE TABLE {name} (LIKE {name}_platform INCLUDING ALL)", copied)
 
 
-def _columns(schema: str, table: str, want: Table, have: Table, rows: Rows) -> Iterator[Difference]:
+def _columns(schema: str, table: str, contract: Table, actual: Table, rows: Rows) -> Iterator[Difference]:
     """Columns that are not there, of another type, without default, or that demand a value."""
-    for name, column in want.columns.items():
+    for name, column in contract.columns.items():
         where = f"{table}.{name}"
-        there = have.columns.get(name)
+        there = actual.columns.get(name)
         if there is None:
-            yield _missing_column(schema, table, name, column, rows, has_rows=have.has_rows)
+            yield _missing_column(schema, table, name, column, rows, has_rows=actual.has_rows)
             continue
         if not column.is_required and where not in MAY_BE_REQUIRED:
             yield from _optional(table, name, there)
@@ -144,23 +144,25 @@ def _optional(table: str, name: str, there: Column) -> Iterator[Difference]:
         yield refused(f"{table}.{name}", what, f"ALTER TABLE {table} {', '.join(steps)}")
 
 
-def _corrections(table: str, want: Table, have: Table, rows: Rows) -> Iterator[Difference]:
+def _corrections(table: str, contract: Table, actual: Table, rows: Rows) -> Iterator[Difference]:
     """Values that follow from their own row."""
     for name, count in rows.count_corrected().items():
         correction = CORRECTIONS[table][name]
         written = f"UPDATE {table} SET {name} = {correction.value} WHERE {name} IS DISTINCT FROM ({correction.value})"  # noqa: S608
         statements = [written]
-        if have.columns[name].is_required and not want.columns[name].is_required:
+        if actual.columns[name].is_required and not contract.columns[name].is_required:
             statements.insert(0, f"ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL")
         yield refused(f"{table}.{name}", f"{correction.what} in {rows_text(count)}", *statements)
 
 
-def _values(table: str, want: Table, have: Table, rows: Rows) -> Iterator[Difference]:
+def _values(table: str, contract: Table, actual: Table, rows: Rows) -> Iterator[Difference]:
     """Values that are promised (NOT NULL)."""
     names = [
         name
-        for name, column in want.columns.items()
-        if column.is_required and name in have.columns and (not have.columns[name].is_required or name in rows.emptied)
+        for name, column in contract.columns.items()
+        if column.is_required
+        and name in actual.columns
+        and (not actual.columns[name].is_required or name in rows.emptied)
     ]
     shown = [name for name in names if name in rows.values]
     empty = dict(zip(shown, rows.count([f"{name} IS NULL" for name in shown]), strict=True))
@@ -175,14 +177,14 @@ def _values(table: str, want: Table, have: Table, rows: Rows) -> Iterator[Differ
             checked = f"ALTER TABLE {table} ADD CONSTRAINT {helper} CHECK ({name} IS NOT NULL) NOT VALID"
             yield missing(
                 f"{table}.{name}",
-                *([] if helper in have.constraints else [checked]),
+                *([] if helper in actual.constraints else [checked]),
                 f"ALTER TABLE {table} VALIDATE CONSTRAINT {helper}",
                 f"ALTER TABLE {table} ALTER COLUMN {name} SET NOT NULL",
                 f"ALTER TABLE {table} DROP CONSTRAINT {helper}",
                 what="may be NULL; the contract promises a value",
             )
-    for name in have.columns.keys() - names:
-        if _helper(table, name) in have.constraints:
+    for name in actual.columns.keys() - names:
+        if _helper(table, name) in actual.constraints:
             drop = f"ALTER TABLE {table} DROP CONSTRAINT {_helper(table, name)}"
             yield missing(f"{table}.{name}", drop, what="was made NOT NULL by an upgrade that was interrupted")
 
@@ -191,22 +193,22 @@ def _helper(table: str, column: str) -> str:
     return f"arcade_jobs_{table}_{column}_filled"
 
 
-def _numbering(table: str, want: Table, have: Table) -> Iterator[Difference]:
-    for name, column in want.columns.items():
-        if column.has_sequence and name in have.columns and not have.columns[name].has_sequence:
+def _numbering(table: str, contract: Table, actual: Table) -> Iterator[Difference]:
+    for name, column in contract.columns.items():
+        if column.has_sequence and name in actual.columns and not actual.columns[name].has_sequence:
             yield refused(f"{table}.{name}", "does not number new rows by itself", *add_numbering(table, name))
 
 
-def _storage(table: str, want: Table, have: Table) -> Iterator[Difference]:
-    lacking = {option: value for option, value in want.options.items() if option not in have.options}
+def _storage(table: str, contract: Table, actual: Table) -> Iterator[Difference]:
+    lacking = {option: value for option, value in contract.options.items() if option not in actual.options}
     if lacking:
         options = ", ".join(f"{option} = {value}" for option, value in lacking.items())
         yield missing(table, f"ALTER TABLE {table} SET ({options})", what=f"is stored without {options}")
 
 
-def _references(table: str, have: Table, *, must_go: bool) -> Iterator[Difference]:
+def _references(table: str, actual: Table, *, must_go: bool) -> Iterator[Difference]:
     """Foreign keys to a table: they stop cleanup, or delete with it; and so when rows are set aside."""
-    for source, name in have.referenced_by:
+    for source, name in actual.referenced_by:
         drop = f"ALTER TABLE {source} DROP CONSTRAINT {quoted(name)}"
         if must_go or (source, table) == ("leaderboard_entries", "game_sessions"):
             what = f"refers to {table}: a row that it points to cannot be deleted or set aside, or others go with it"
@@ -216,27 +218,27 @@ def _references(table: str, have: Table, *, must_go: bool) -> Iterator[Differenc
             yield warning(f"{source}.{name}", what, drop)
 
 
-def _rank_indexes(table: str, have: Table) -> Iterator[Difference]:
-    for name, index in have.indexes.items():
+def _rank_indexes(table: str, actual: Table) -> Iterator[Difference]:
+    for name, index in actual.indexes.items():
         if table == "leaderboard_entries" and "rank" in index.columns:
             what = "contains rank: every new rank is written to every index of the table, eight times slower"
             yield warning(f"{table}.{name}", what, f"DROP INDEX CONCURRENTLY {name}")
 
 
-def _functions(schema: str, want: Catalog, found: Catalog, statements: Sequence[str]) -> Iterator[Difference]:
-    for name, definition in want.functions.items():
+def _functions(schema: str, contract: Catalog, found: Catalog, statements: Sequence[str]) -> Iterator[Difference]:
+    for name, definition in contract.functions.items():
         if name not in found.functions:
             yield missing(f"{name}()", *function_statements(schema, name, statements))
         elif found.functions[name] != definition:
             yield missing(f"{name}()", *function_statements(schema, name, statements), what="is not this version's")
 
 
-def _triggers(schema: str, want: Catalog, found: Catalog, statements: Sequence[str]) -> Iterator[Difference]:
-    for table, contract in want.tables.items():
-        have = found.tables.get(table)
-        for name, (definition, _) in contract.triggers.items():
+def _triggers(schema: str, contract: Catalog, found: Catalog, statements: Sequence[str]) -> Iterator[Difference]:
+    for table, expected in contract.tables.items():
+        actual = found.tables.get(table)
+        for name, (definition, _) in expected.triggers.items():
             where = f"{table}.{name}"
-            there, is_enabled = have.triggers.get(name, ("", True)) if have else ("", True)
+            there, is_enabled = actual.triggers.get(name, ("", True)) if actual else ("", True)
             if there != definition:
                 what = "is not this version's" if there else "is missing"
                 yield missing(where, trigger_statement(schema, table, name, statements), what=what)

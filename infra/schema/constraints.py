@@ -8,10 +8,14 @@ from infra.schema.differences import Difference, missing, refused, rows_text
 from infra.schema.rows import Rows
 
 
-def constraint_differences(table: str, want: Table, have: Table, rows: Rows, found: Catalog) -> Iterator[Difference]:
+def constraint_differences(
+    table: str, contract: Table, actual: Table, rows: Rows, found: Catalog
+) -> Iterator[Difference]:
     """Those of a table, with the rows that violate one set aside."""
     lacking = {
-        name: constraint for name, constraint in want.constraints.items() if not _has_constraint(name, constraint, have)
+        name: constraint
+        for name, constraint in contract.constraints.items()
+        if not _has_constraint(name, constraint, actual)
     }
     checks = {name: constraint for name, constraint in lacking.items() if constraint.kind == "c"}
     shown = {name: constraint for name, constraint in checks.items() if rows.shows(constraint)}
@@ -19,7 +23,7 @@ def constraint_differences(table: str, want: Table, have: Table, rows: Rows, fou
     violated = dict(zip(shown, counts, strict=True))
     for name, constraint in checks.items():
         where = f"{table}.{name}"
-        there = have.constraints.get(name)
+        there = actual.constraints.get(name)
         added = [f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}"]
         if violated.get(name):
             what = f"is violated by {rows_text(violated[name])}: {constraint.definition}"
@@ -35,38 +39,40 @@ def constraint_differences(table: str, want: Table, have: Table, rows: Rows, fou
             yield missing(where, new, *added)
     for name, constraint in lacking.items():
         if constraint.kind != "c":
-            yield from _key(name, constraint, have, rows, found)
+            yield from _key(name, constraint, actual, rows, found)
 
 
-def _has_constraint(name: str, want: Constraint, have: Table) -> bool:
+def _has_constraint(name: str, contract: Constraint, actual: Table) -> bool:
     """Whether a table has a constraint, or one that is as good, by whatever name."""
-    if want.kind == "c":
-        same = (there for there in have.constraints.values() if there.definition == want.definition)
-        return any(there.is_valid or not want.is_valid for there in same)
-    if name in have.indexes and not have.indexes[name].of_constraint:
+    if contract.kind == "c":
+        same = (there for there in actual.constraints.values() if there.definition == contract.definition)
+        return any(there.is_valid or not contract.is_valid for there in same)
+    if name in actual.indexes and not actual.indexes[name].of_constraint:
         return False  # an index of ours that was not made a constraint yet
-    return any(index.is_key and index.is_valid and index.columns == want.columns for index in have.indexes.values())
+    return any(
+        index.is_key and index.is_valid and index.columns == contract.columns for index in actual.indexes.values()
+    )
 
 
-def _key(name: str, want: Constraint, have: Table, rows: Rows, found: Catalog) -> Iterator[Difference]:
+def _key(name: str, contract: Constraint, actual: Table, rows: Rows, found: Catalog) -> Iterator[Difference]:
     table, where = rows.table, f"{rows.table}.{name}"
-    shared = rows.count_shared(want.columns) if have.has_rows and rows.shows(want) else 0
+    shared = rows.count_shared(contract.columns) if actual.has_rows and rows.shows(contract) else 0
     if shared:
-        moved, note = set_aside.rows_that_share(table, want.columns, f"violates {name}")
-        what = f"is violated: {shared} {'key has' if shared == 1 else 'keys have'} several rows: {want.definition}"
+        moved, note = set_aside.rows_that_share(table, contract.columns, f"violates {name}")
+        what = f"is violated: {shared} {'key has' if shared == 1 else 'keys have'} several rows: {contract.definition}"
         yield refused(where, what, moved, note=note)
-    kind, key = want.definition.split(" (", 1)
-    if kind == "PRIMARY KEY" and any(there.kind == "p" for there in have.constraints.values()):
-        other = next(name for name, there in have.constraints.items() if there.kind == "p")
+    kind, key = contract.definition.split(" (", 1)
+    if kind == "PRIMARY KEY" and any(there.kind == "p" for there in actual.constraints.values()):
+        other = next(name for name, there in actual.constraints.items() if there.kind == "p")
         yield refused(
             where,
-            f"is on other columns: {have.constraints[other].definition}; the contract says {want.definition}",
-            f"ALTER TABLE {table} DROP CONSTRAINT {other}, ADD CONSTRAINT {name} {want.definition}",
+            f"is on other columns: {actual.constraints[other].definition}; the contract says {contract.definition}",
+            f"ALTER TABLE {table} DROP CONSTRAINT {other}, ADD CONSTRAINT {name} {contract.definition}",
         )
         return
-    index = have.indexes.get(name)
+    index = actual.indexes.get(name)
     use = f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}"
-    if index is not None and index.is_key and index.is_valid and index.columns == want.columns:
+    if index is not None and index.is_key and index.is_valid and index.columns == contract.columns:
         yield missing(where, use)
         return
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({key}"
@@ -78,14 +84,14 @@ def _key(name: str, want: Constraint, have: Table, rows: Rows, found: Catalog) -
         yield missing(where, build, use)
 
 
-def index_differences(table: str, want: Table, have: Table, found: Catalog) -> Iterator[Difference]:
+def index_differences(table: str, contract: Table, actual: Table, found: Catalog) -> Iterator[Difference]:
     """Those of a table that belong to no constraint."""
-    for name, index in want.indexes.items():
+    for name, index in contract.indexes.items():
         if index.of_constraint:
             continue
         where = f"{table}.{name}"
-        same = [there for there in have.indexes.values() if there.definition == index.definition]
-        there = have.indexes.get(name)
+        same = [there for there in actual.indexes.values() if there.definition == index.definition]
+        there = actual.indexes.get(name)
         build = f"CREATE INDEX CONCURRENTLY {name} ON {table} USING {index.definition}"
         if any(other.is_valid for other in same):
             continue

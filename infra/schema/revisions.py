@@ -20,7 +20,10 @@ VERSION_TABLE = "arcade_jobs_version"
 NOTHING = "0000"  # before the first statement of the first revision
 
 _SCHEMA = ':"schema"'
-_CONCURRENT = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (?P<index>\w+) ON (?P<table>\S+) ")
+_QUALIFIED = r'(?:"(?:[^"]|"")+"|:"schema"|\w+)\.\w+'
+_CONCURRENT = re.compile(
+    rf"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (?P<index>\w+) ON (?P<table>{_QUALIFIED}) "
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +134,9 @@ def without_concurrently(statement: str) -> str:
 
 def created(kind: str, statements: Sequence[str]) -> list[str]:
     """The names of what statements create, such as every TABLE, in order and once."""
-    pattern = re.compile(rf"CREATE (?:OR REPLACE )?{kind} (?:IF NOT EXISTS )?\S+?\.(\w+)")
+    pattern = re.compile(rf"CREATE (?:OR REPLACE )?{kind} (?:IF NOT EXISTS )?({_QUALIFIED})")
     matches = (pattern.match(statement) for statement in statements)
-    return list(dict.fromkeys(match[1] for match in matches if match))
+    return list(dict.fromkeys(match[1].rpartition(".")[2] for match in matches if match))
 
 
 def _statements(written: str) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Rows:
         return int(self.connection.exec_driver_sql(f"SELECT count(*) FROM ({shared}) AS shared").scalar_one())
 
     def count_corrected(self) -> dict[str, int]:
-        """By column, how many rows have a value that is to be written in another way."""
+        """By column, how many rows have a value that has another spelling."""
         corrections = self._corrections
         if not corrections or self.lacks:
             return {}
@@ -95,25 +95,25 @@ class Rows:
         return f"(SELECT {values} FROM {source} OFFSET 0) AS {self.table}"
 
 
-def look(connection: Connection, table: str, want: Table, have: Table) -> Rows:
+def look(connection: Connection, table: str, contract: Table, actual: Table) -> Rows:
     """Prepare a look at the rows of a table.
 
     Args:
         connection: in a transaction that is to be rolled back, its search path the schema, TimeZone UTC.
         table: its name.
-        want: as the contract has it.
-        have: as it is.
+        contract: as the contract has it.
+        actual: as it is.
     """
     values: dict[str, str] = {}
     unreadable: dict[str, int] = {}
     unconvertible: dict[str, str] = {}
     emptied: set[str] = set()
     lacks: list[str] = []
-    for name, column in want.columns.items():
-        there = have.columns.get(name)
+    for name, column in contract.columns.items():
+        there = actual.columns.get(name)
         if there is None and not column.is_required:
             values[name] = f"NULL::{column.type}"
-        elif there is None and not column.has_sequence and have.has_rows:
+        elif there is None and not column.has_sequence and actual.has_rows:
             lacks.append(name)
         elif there is not None and there.type == column.type:
             values[name] = name

@@ -62,6 +62,18 @@ def test_an_upgrade_leaves_no_setting_in_the_pool(server: postgres.Server, templ
     server.drop_database("pool_of_one")
 
 
+def test_an_empty_database_is_created_in_its_own_schema(empty: Engine) -> None:
+    run(empty, 'CREATE SCHEMA "My arcade"')
+    run(empty, f'ALTER DATABASE "{empty.url.database}" SET search_path = "My arcade"')
+    empty.dispose()
+    migrations.upgrade(empty)
+    assert inspect(empty).get_table_names("public") == []
+    assert migrations.check(empty) == []
+    run(empty, *BREAK_ALL)
+    migrations.upgrade(empty)
+    assert migrations.check(empty) == []
+
+
 def test_tables_are_completed_where_they_are_and_not_made_twice(platform: Engine) -> None:
     run(
         platform,

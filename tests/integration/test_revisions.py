@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from uuid import uuid4
@@ -295,6 +296,27 @@ def test_scores_are_written_while_it_works(first: Engine, api: Callable[[], Data
         (count,) for count in written
     ]
     run(first, "DELETE FROM leaderboard_entries WHERE game_type = 'pong'")
+    assert_upgraded(first, before)
+
+
+def test_a_lock_that_others_hold_is_waited_for(
+    first: Engine, api: Callable[[], DataApi], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_api, "LOCK_TIMEOUT", 0.02)
+    before = contents(first)
+    lines: list[str] = []
+    pauses: list[float] = []
+    with first.connect() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM prize_pools")
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                reader.rollback()
+
+        data_api.upgrade(replace(api(), report=lines.append, sleep=sleep))
+    assert pauses == [data_api.TURN_PAUSE] * 3
+    assert lines.count("others hold a lock; waiting for it") == 1
     assert_upgraded(first, before)
 
 
