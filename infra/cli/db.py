@@ -63,9 +63,9 @@ def check_database(
     region: Region = None,
     on_laptop: Local = False,
 ) -> None:
-    """Say what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything that matters.
+    """Show how the database of DATABASE_URL differs, all of it at once; exit with 1 if anything that matters does.
 
-    Without DATABASE_URL: of the database that was made with the stage's stack, its revision, columns and roles.
+    Without DATABASE_URL: of the database that was made with the stage's stack: revision, columns, roles, rows set aside.
     """
     if os.environ.get("DATABASE_URL"):
         with _database() as engine:

@@ -109,7 +109,7 @@ def _missing_column(schema: str, table: str, name: str, column: Column, rows: Ro
     where = f"{table}.{name}"
     added = column_statements(schema, table, name, column)
     if name in rows.lacks:
-        what = "is missing, and nothing says what it is in the rows that are there"
+        what = "is missing, and its values in the rows that are there are not known"
         moved = set_aside.all_rows(table, f"has no {name}")
         return refused(where, what, moved, note="or rename the column that has it")
     if column.has_sequence and has_rows:
@@ -120,7 +120,7 @@ def _missing_column(schema: str, table: str, name: str, column: Column, rows: Ro
 def _other_type(table: str, name: str, column: Column, there: Column, rows: Rows) -> Difference:
     value, note = conversion(table, name, there.type, column.type)
     statements = [change_type(table, name, there, column, may_be_null=name in rows.emptied)]
-    what = f"is {short(there.type)}; the contract says {short(column.type)}"
+    what = f"is {short(there.type)}; expected {short(column.type)}"
     if count := rows.unreadable.get(name, 0):
         what += f", and {rows_text(count)} cannot be converted"
         statements.insert(0, set_aside.rows_not_read(table, name, f"({value})::{column.type}", short(column.type)))
@@ -128,7 +128,7 @@ def _other_type(table: str, name: str, column: Column, there: Column, rows: Rows
         note = f"there is no such conversion, write one: {rows.unconvertible[name]}"
     elif is_text(there.type) and column.type in {"date", "timestamp with time zone"}:
         odd = ambiguous_date(rows.connection, table, name)
-        note = note if odd is None else f"SET DateStyle to MDY or DMY first, to say how '{odd}' is meant"
+        note = note if odd is None else f"SET DateStyle to MDY or DMY first, to state how '{odd}' is meant"
     return refused(f"{table}.{name}", what, *statements, note=note)
 
 
@@ -140,7 +140,7 @@ def _optional(table: str, name: str, there: Column) -> Iterator[Difference]:
     if there.default not in (None, "NULL") and table != "game_sessions":
         steps.append(f"ALTER COLUMN {name} DROP DEFAULT")
     if steps:
-        what = f"is never null{f', by default {there.default}' * (there.default is not None)}; the contract says null"
+        what = f"is never null{f', by default {there.default}' * (there.default is not None)}; expected NULL at first"
         yield refused(f"{table}.{name}", what, f"ALTER TABLE {table} {', '.join(steps)}")
 
 

@@ -1,4 +1,4 @@
-"""Constraints and indexes that are missing, violated, or something else than the contract says."""
+"""Constraints and indexes that are missing, violated, or something else than the contract has."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ def constraint_differences(
             moved = set_aside.rows_where(table, f"NOT ({constraint.expression})", f"violates {name}")
             yield refused(where, what, moved, note="or correct them by hand")
         if there is not None and there.definition != constraint.definition:
-            what = f"is {there.definition}; the contract says {constraint.definition}"
+            what = f"is {there.definition}; expected {constraint.definition}"
             yield refused(where, what, f"ALTER TABLE {table} RENAME CONSTRAINT {name} TO {name}_platform")
         elif there is not None:
             yield missing(where, *added, what="is not validated")
@@ -43,7 +43,7 @@ def constraint_differences(
 
 
 def _has_constraint(name: str, contract: Constraint, actual: Table) -> bool:
-    """Whether a table has a constraint, or one that is as good, by whatever name."""
+    """Whether a table has a constraint, or one that is as good, under any name."""
     if contract.kind == "c":
         same = (there for there in actual.constraints.values() if there.definition == contract.definition)
         return any(there.is_valid or not contract.is_valid for there in same)
@@ -66,7 +66,7 @@ def _key(name: str, contract: Constraint, actual: Table, rows: Rows, found: Cata
         other = next(name for name, there in actual.constraints.items() if there.kind == "p")
         yield refused(
             where,
-            f"is on other columns: {actual.constraints[other].definition}; the contract says {contract.definition}",
+            f"is on other columns: {actual.constraints[other].definition}; expected {contract.definition}",
             f"ALTER TABLE {table} DROP CONSTRAINT {other}, ADD CONSTRAINT {name} {contract.definition}",
         )
         return
@@ -106,4 +106,4 @@ def index_differences(table: str, contract: Table, actual: Table, found: Catalog
 def name_is_taken(where: str, name: str, found: Catalog) -> Difference:
     """The name of an index or constraint belongs to something else."""
     kind = "INDEX" if found.relations[name] in "iI" else "TABLE"
-    return refused(where, "is something else than the contract says", f"ALTER {kind} {name} RENAME TO {name}_platform")
+    return refused(where, "is something else than expected", f"ALTER {kind} {name} RENAME TO {name}_platform")

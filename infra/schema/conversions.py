@@ -1,7 +1,7 @@
 """What is mechanical: values in another type, or the same value written in another way. Nothing is invented here.
 
 The expressions are written for the server's defaults and for any session: none depends on TimeZone or DateStyle, unless
-its note says so.
+its note has it.
 """
 
 import re
@@ -67,7 +67,7 @@ CORRECTIONS: Mapping[str, Mapping[str, Correction]] = {
         "winner_address": Correction(
             value="nullif(winner_address, '')", uses=frozenset({"winner_address"}), what="is empty instead of NULL"
         ),
-        "payout_tx_hash": Correction(  # of a paid pool it is not known, and stays as it is
+        "payout_tx_hash": Correction(  # a paid pool keeps it: what it should be is not in the row
             value="CASE WHEN status <> 'paid' THEN nullif(payout_tx_hash, '') ELSE payout_tx_hash END",
             uses=frozenset({"status", "payout_tx_hash"}),
             what="is empty instead of NULL",

@@ -46,7 +46,10 @@ def run_step(runner: Runner, step: Step) -> None:
         if runner.build(step.statement):
             runner.run_block(_built_body(step, runner.schema), expected=step.before)
             return
-    body = _as(runner.role, execute(without_concurrently(step.statement)))
+    body = execute(without_concurrently(step.statement))
+    if step.sets_aside_from is not None:
+        body = "\n".join((body, _nothing_else_gone(step.sets_aside_from)))
+    body = _as(runner.role, body)
     runner.run_block("\n".join((body, _record(runner.schema, step))), expected=step.before)
 
 
@@ -63,6 +66,8 @@ def block(schema: str, body: str, *, lock_timeout: float, expected: str | None) 
     return f"""DO $arcade_jobs$
 DECLARE
   version text;
+  dependents text;
+  moved bigint;
 BEGIN
   IF NOT pg_try_advisory_xact_lock({ADVISORY_LOCK}) THEN
     RAISE EXCEPTION USING ERRCODE = '{LOCK_NOT_AVAILABLE}', MESSAGE = '{BUSY}';
@@ -109,12 +114,19 @@ def _clear_body(step: Step, schema: str) -> str:
 
 
 def _built_body(step: Step, schema: str) -> str:
-    """After an index was built concurrently: record it, if it is there and whole."""
+    """After an index was built concurrently: record it, if it is there and whole.
+
+    It is not if another upgrade was building it, so that this one left it alone, and was killed.
+    """
     index, lock = _index(step, schema)
+    there = f"FROM pg_index WHERE indexrelid = to_regclass({literal(index)})"
     return (
         f"{lock}\n"
-        f"  IF NOT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass({literal(index)}) AND indisvalid) THEN\n"
-        f"    RAISE EXCEPTION USING ERRCODE = '{LOCK_NOT_AVAILABLE}', MESSAGE = {literal(f'{index} was not built')};\n"
+        f"  IF NOT EXISTS (SELECT {there} AND indisvalid) THEN\n"
+        f"    IF EXISTS (SELECT {there}) OR to_regclass({literal(index)}) IS NULL THEN\n"
+        f"      RAISE EXCEPTION USING ERRCODE = '{LOCK_NOT_AVAILABLE}', MESSAGE = '{MOVED}';\n"
+        f"    END IF;\n"
+        f"    RAISE EXCEPTION USING ERRCODE = '42P07', MESSAGE = {literal(f'{index} is there and is no index')};\n"
         f"  END IF;\n{_record(schema, step)}"
     )
 
@@ -124,6 +136,17 @@ def _index(step: Step, schema: str) -> tuple[str, str]:
         raise ValueError(f"{step} builds no index concurrently")
     name, table = step.concurrent_index
     return f"{quoted(schema)}.{name}", execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+
+
+def _nothing_else_gone(table: str) -> str:
+    """After rows were set aside: take it back if a foreign key has deleted or changed others with them."""
+    return f"""  GET DIAGNOSTICS moved = ROW_COUNT;
+  SELECT string_agg(conrelid::regclass || '.' || conname, ', ') INTO dependents FROM pg_constraint
+  WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd') AND confrelid = to_regclass({literal(table)});
+  IF moved > 0 AND dependents IS NOT NULL THEN
+    RAISE EXCEPTION USING ERRCODE = '23503', MESSAGE = format(
+      '%s rows of {table} would be set aside, and rows of others go with them: drop %s first', moved, dependents);
+  END IF;"""
 
 
 def _record(schema: str, step: Step) -> str:

@@ -1,8 +1,8 @@
 """The revisions: frozen SQL text, and how far a database has come in it.
 
 A file `NNNN_name.sql` in `revisions/` is never edited once it was released. It is plain SQL for psql: a statement ends
-with a semicolon and an empty line, and every table and function is named in `:"schema"`. `CREATE INDEX CONCURRENTLY`
-says IF NOT EXISTS and is the one kind of statement that does not share a transaction with its number.
+with a semicolon and an empty line, and every table and function is named in `:"schema"`, a variable of psql.
+`CREATE INDEX CONCURRENTLY IF NOT EXISTS` is the one statement that does not share a transaction with its number.
 """
 
 import re
@@ -19,11 +19,13 @@ FOLDER = Path(__file__).parent / "revisions"
 VERSION_TABLE = "arcade_jobs_version"
 NOTHING = "0000"  # before the first statement of the first revision
 
-_SCHEMA = ':"schema"'
 _QUALIFIED = r'(?:"(?:[^"]|"")+"|:"schema"|\w+)\.\w+'
 _CONCURRENT = re.compile(
     rf"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (?P<index>\w+) ON (?P<table>{_QUALIFIED}) "
 )
+
+
+_SETS_ASIDE = re.compile(rf"WITH gone AS \(\s*DELETE FROM (?P<table>{_QUALIFIED})\s")  # noqa: S608 - a pattern
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,12 @@ class Step:
         """The index and the table, as they are written in SQL, if the statement cannot run in a transaction."""
         match = _CONCURRENT.match(self.statement)
         return (match["index"], match["table"]) if match else None
+
+    @property
+    def sets_aside_from(self) -> str | None:
+        """The table, as it is written in SQL, if the statement sets rows of one aside."""
+        match = _SETS_ASIDE.match(self.statement)
+        return match["table"] if match else None
 
     def __str__(self) -> str:
         return f"revision {self.revision}, from statement {self.number} of {self.of}"
@@ -124,7 +132,7 @@ def statements_until(version: str, schema: str) -> list[str]:
 
 def render(statement: str, schema: str) -> str:
     """A statement with the schema's name filled in, as psql fills it in."""
-    return statement.replace(_SCHEMA, quoted(schema))
+    return statement.replace(':"schema"', quoted(schema))
 
 
 def without_concurrently(statement: str) -> str:

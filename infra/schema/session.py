@@ -86,6 +86,7 @@ class Session:
 
     def _try(self, statement: str, *, shown: str, may_wait: bool) -> None:
         attempt = 1
+        is_busy = False
         while True:
             try:
                 self.connection.exec_driver_sql(statement)
@@ -93,7 +94,10 @@ class Session:
                 message = describe(error)
                 if message.startswith(guarded.MOVED):
                     raise guarded.MovedError from error
-                if message.startswith(guarded.BUSY):  # one through the Data API, however long its statement takes
+                if message.startswith(guarded.BUSY):  # through the Data API: its statement may take long
+                    if not is_busy:
+                        self.report(f"{guarded.BUSY}; waiting for it")
+                        is_busy = True
                     self.sleep(POLL)
                     continue
                 if not may_wait or sqlstate(error) not in LOCKED:

@@ -14,7 +14,7 @@ from infra.schema.session import Session, begin, version_of
 
 
 def _silent(_: str) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 def upgrade(

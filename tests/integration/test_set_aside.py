@@ -47,11 +47,11 @@ def put_back(engine: Engine) -> list[str]:
 
 def test_what_was_set_aside_is_put_back_exactly_as_check_prints_it(odd: Engine) -> None:
     before = rows(odd, PICTURE)
-    run(odd, set_aside.rows_where("prize_pools", "true", "it isn't wanted"))
+    run(odd, set_aside.rows_where("prize_pools", "true", "it's a mistake"))
     assert rows(odd, PICTURE) == []
     [difference] = migrations.check(odd)
     assert difference.kind is Kind.WARNING
-    assert str(difference) == "arcade_jobs_set_aside has 1 row of prize_pools: it isn't wanted"
+    assert str(difference) == "arcade_jobs_set_aside has 1 row of prize_pools: it's a mistake"
     run(odd, "SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'German'; " + difference.fix)
     odd.dispose()
     assert rows(odd, PICTURE) == before

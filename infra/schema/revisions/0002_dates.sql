@@ -30,9 +30,12 @@ ALTER TABLE :"schema".leaderboard_entries
 ALTER TABLE :"schema".game_sessions
   ADD CONSTRAINT arcade_jobs_instants_check CHECK (created_at BETWEEN '1970-01-01Z' AND '9999-12-31Z' AND completed_at BETWEEN '1970-01-01Z' AND '9999-12-31Z') NOT VALID;
 
--- A settled pool cannot be deleted: the seal stops the upgrade here and names it.
+-- A settled pool cannot be deleted: the seal stops the upgrade here and names it. The upgrade also stops where a foreign
+-- key would delete or change rows of other tables with these.
 WITH gone AS (
-  DELETE FROM :"schema".prize_pools WHERE NOT period_date BETWEEN '1970-01-01' AND '9999-12-31' RETURNING *
+  DELETE FROM :"schema".prize_pools
+  WHERE NOT period_date BETWEEN '1970-01-01' AND '9999-12-31'
+  RETURNING *
 )
 INSERT INTO :"schema".arcade_jobs_set_aside (table_name, reason, content)
 SELECT 'prize_pools', 'period_date is not between 1970-01-01 and 9999-12-31', to_jsonb(gone) FROM gone;
