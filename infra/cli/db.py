@@ -65,7 +65,7 @@ def check_database(
 ) -> None:
     """Show how the database of DATABASE_URL differs, all of it at once; exit with 1 if anything that matters does.
 
-    Without DATABASE_URL: of the database that was made with the stage's stack: revision, columns, roles, rows set aside.
+    Without DATABASE_URL: of the database that was made with the stack: revision, columns, roles, rows set aside.
     """
     if os.environ.get("DATABASE_URL"):
         with _database() as engine:

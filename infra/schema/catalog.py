@@ -98,6 +98,17 @@ class Table:
     triggers: dict[str, tuple[str, bool]] = field(default_factory=dict)
     referenced_by: list[tuple[str, str]] = field(default_factory=list)
 
+    def has_constraint(self, name: str, contract: Constraint) -> bool:
+        """Whether the table has a constraint, or one that is as good, under any name."""
+        if contract.kind == "c":
+            same = (there for there in self.constraints.values() if there.definition == contract.definition)
+            return any(there.is_valid or not contract.is_valid for there in same)
+        if name in self.indexes and not self.indexes[name].of_constraint:
+            return False  # an index of ours that was not made a constraint yet
+        return any(
+            there.is_key and there.is_valid and there.columns == contract.columns for there in self.indexes.values()
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:

@@ -15,7 +15,7 @@ def constraint_differences(
     lacking = {
         name: constraint
         for name, constraint in contract.constraints.items()
-        if not _has_constraint(name, constraint, actual)
+        if not actual.has_constraint(name, constraint)
     }
     checks = {name: constraint for name, constraint in lacking.items() if constraint.kind == "c"}
     shown = {name: constraint for name, constraint in checks.items() if rows.shows(constraint)}
@@ -40,18 +40,6 @@ def constraint_differences(
     for name, constraint in lacking.items():
         if constraint.kind != "c":
             yield from _key(name, constraint, actual, rows, found)
-
-
-def _has_constraint(name: str, contract: Constraint, actual: Table) -> bool:
-    """Whether a table has a constraint, or one that is as good, under any name."""
-    if contract.kind == "c":
-        same = (there for there in actual.constraints.values() if there.definition == contract.definition)
-        return any(there.is_valid or not contract.is_valid for there in same)
-    if name in actual.indexes and not actual.indexes[name].of_constraint:
-        return False  # an index of ours that was not made a constraint yet
-    return any(
-        index.is_key and index.is_valid and index.columns == contract.columns for index in actual.indexes.values()
-    )
 
 
 def _key(name: str, contract: Constraint, actual: Table, rows: Rows, found: Catalog) -> Iterator[Difference]:

@@ -23,53 +23,72 @@ class Correction:
     Attributes:
         value: its expression, in the contract's types.
         uses: the columns that it reads.
+        constraint: which the table has once it is done: while it has it, no row need be looked at.
         what: what is the matter with rows in which the column has another value.
     """
 
     value: str
     uses: frozenset[str]
+    constraint: str
     what: str
 
 
 _GAME = "lower(regexp_replace(btrim(game_type), '[ ._-]+', '_', 'g'))"
 _PATTERN = "'^[a-z][a-z0-9_]*$'"
-_NAME = Correction(
-    value=f"CASE WHEN game_type !~ {_PATTERN} AND {_GAME} ~ {_PATTERN} THEN {_GAME} ELSE game_type END",
-    uses=frozenset({"game_type"}),
-    what="is written in another way",
-)
+
+
+def _name(table: str) -> Correction:
+    return Correction(
+        value=f"CASE WHEN game_type !~ {_PATTERN} AND {_GAME} ~ {_PATTERN} THEN {_GAME} ELSE game_type END",
+        uses=frozenset({"game_type"}),
+        constraint=f"{table}_game_type_check",
+        what="is written in another way",
+    )
+
 
 CORRECTIONS: Mapping[str, Mapping[str, Correction]] = {
     "game_sessions": {
-        "game_type": _NAME,
+        "game_type": _name("game_sessions"),
         "payment_tx_hash": Correction(
-            value="nullif(payment_tx_hash, '')", uses=frozenset({"payment_tx_hash"}), what="is empty instead of NULL"
+            value="nullif(payment_tx_hash, '')",
+            uses=frozenset({"payment_tx_hash"}),
+            constraint="game_sessions_payment_tx_hash_key",
+            what="is empty instead of NULL",
         ),
     },
     "leaderboard_entries": {
-        "game_type": _NAME,
+        "game_type": _name("leaderboard_entries"),
         "period_date": Correction(
             value=f"CASE WHEN period_type = 'alltime' THEN {ALL_TIME} ELSE period_date END",
             uses=frozenset({"period_type", "period_date"}),
+            constraint="leaderboard_entries_period_date_check",
             what="of all-time entries is not 1970-01-01",
         ),
         "rank": Correction(  # the leaderboard job writes it anew
-            value="CASE WHEN rank > 0 THEN rank END", uses=frozenset({"rank"}), what="is not positive"
+            value="CASE WHEN rank > 0 THEN rank END",
+            uses=frozenset({"rank"}),
+            constraint="leaderboard_entries_rank_check",
+            what="is not positive",
         ),
     },
     "prize_pools": {
-        "game_type": _NAME,
+        "game_type": _name("prize_pools"),
         "winner_score": Correction(
             value="CASE WHEN coalesce(winner_address, '') = '' AND winner_score = 0 THEN NULL ELSE winner_score END",
             uses=frozenset({"winner_address", "winner_score"}),
+            constraint="prize_pools_settled_check",
             what="is 0 without a winner",
         ),
         "winner_address": Correction(
-            value="nullif(winner_address, '')", uses=frozenset({"winner_address"}), what="is empty instead of NULL"
+            value="nullif(winner_address, '')",
+            uses=frozenset({"winner_address"}),
+            constraint="prize_pools_settled_check",
+            what="is empty instead of NULL",
         ),
         "payout_tx_hash": Correction(  # a paid pool keeps it: what it should be is not in the row
             value="CASE WHEN status <> 'paid' THEN nullif(payout_tx_hash, '') ELSE payout_tx_hash END",
             uses=frozenset({"status", "payout_tx_hash"}),
+            constraint="prize_pools_settled_check",
             what="is empty instead of NULL",
         ),
     },

@@ -25,6 +25,7 @@ class Rows:
 
     Attributes:
         values: by column, the expression of its value; columns without one cannot be looked at.
+        corrections: by column, those that the table's constraints do not exclude.
         unreadable: by column, in how many rows its value cannot be converted.
         unconvertible: by column, why no value of its type can be.
         emptied: required columns whose value may become NULL in the contract's type, as an empty text does.
@@ -34,6 +35,7 @@ class Rows:
     connection: Connection
     table: str
     values: Mapping[str, str]
+    corrections: Mapping[str, Correction]
     unreadable: Mapping[str, int] = field(default_factory=dict)
     unconvertible: Mapping[str, str] = field(default_factory=dict)
     emptied: frozenset[str] = frozenset()
@@ -61,7 +63,7 @@ class Rows:
 
     def count_corrected(self) -> dict[str, int]:
         """By column, how many rows have a value that has another spelling."""
-        corrections = self._corrections
+        corrections = self.corrections
         if not corrections or self.lacks:
             return {}
         counts = ", ".join(
@@ -72,15 +74,8 @@ class Rows:
         return {column: count for column, count in zip(corrections, found, strict=True) if count}
 
     @property
-    def _corrections(self) -> dict[str, Correction]:
-        corrections = CORRECTIONS.get(self.table, {})
-        return {
-            column: correction for column, correction in corrections.items() if correction.uses <= self.values.keys()
-        }
-
-    @property
     def _corrected(self) -> str:
-        corrections = self._corrections
+        corrections = self.corrections
         values = ", ".join(
             f"{corrections[column].value} AS {column}" if column in corrections else column for column in self.values
         )
@@ -129,10 +124,17 @@ def look(connection: Connection, table: str, contract: Table, actual: Table) -> 
                 unreadable[name] = _count_unreadable(connection, table, name, value)
             if column.is_required and there.is_required and (error or _is_emptied(connection, table, value)):
                 emptied.add(name)
+    corrections = {
+        name: correction
+        for name, correction in CORRECTIONS.get(table, {}).items()
+        if correction.uses <= values.keys()
+        and not actual.has_constraint(correction.constraint, contract.constraints[correction.constraint])
+    }
     return Rows(
         connection=connection,
         table=table,
         values=values,
+        corrections=corrections,
         unreadable=unreadable,
         unconvertible=unconvertible,
         emptied=frozenset(emptied),

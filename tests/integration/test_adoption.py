@@ -12,20 +12,9 @@ from infra import schema as migrations
 from infra.local import postgres
 from infra.schema import Kind, SchemaError
 from tests.integration.conftest import PLATFORM
+from tests.sql import rows, run
 
 ALL = "SELECT * FROM {} ORDER BY 1"
-
-
-def run(engine: Engine, *statements: str) -> None:
-    """Run statements, each its own transaction, as an operator would in psql."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
-def rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(query))]
 
 
 def picture(engine: Engine) -> list[str]:

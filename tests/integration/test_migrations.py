@@ -13,15 +13,9 @@ from infra import schema as migrations
 from infra.local import postgres
 from infra.schema import Kind, guarded, session, tables
 from shared.db.schema_check import missing_columns
+from tests.sql import run
 
 Statement = tuple[object, ...]
-
-
-def run(engine: Engine, *statements: str) -> None:
-    """Run statements, each its own transaction."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
 
 
 def await_activity(engine: Engine, condition: str) -> int:

@@ -19,6 +19,7 @@ from infra.schema import Kind, catalog, data_api, guarded, revisions, session, t
 from infra.schema.data_api import DataApi
 from infra.schema.revisions import NOTHING, steps_after
 from tests.data_api import FakeDataApi
+from tests.sql import rows, run
 
 # A revision is never edited: what it made is in databases already. Write another one.
 SHA256 = {
@@ -44,17 +45,6 @@ INSERT INTO prize_pools (game_type, period_type, period_date, status, winner_add
     settled_by) VALUES ('tetris', 'daily', '2026-01-04', 'finalized', '0x7', 7, '2026-01-05Z', 'prize-pool:test');
 """
 ASIDE = {"game_sessions": 2, "leaderboard_entries": 3, "prize_pools": 3}
-
-
-def run(engine: Engine, *statements: str) -> None:
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
-def rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
 def contents(engine: Engine) -> list[tuple[object, ...]]:

@@ -8,6 +8,7 @@ from infra import schema as migrations
 from infra.schema import Kind, SchemaError, set_aside
 from shared.db.errors import sqlstate
 from tests.integration.conftest import PLATFORM
+from tests.sql import rows, run
 
 # Columns of the platform's own, of types that look different in JSON.
 ODD = """
@@ -19,17 +20,6 @@ UPDATE prize_pools SET "Sponsor's name" = E'O\\'Neill "& Sons"\\n', tags = ARRAY
     created_at = '2026-01-05 10:00:00.123456+05:30', total_amount_usdc = 123456789012.123456;
 """
 PICTURE = "SELECT to_jsonb(p)::text, p::text FROM prize_pools AS p ORDER BY id"
-
-
-def run(engine: Engine, *statements: str) -> None:
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
-def rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
 @pytest.fixture
