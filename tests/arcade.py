@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, Row, insert, select
 
-from shared.db.tables import game_sessions, leaderboard_entries, prize_pools
+from infra.schema.tables import game_sessions, leaderboard_entries, prize_pools
 from shared.domain.periods import PeriodType, current_period, load_zone
 
 

@@ -9,7 +9,6 @@ import typer
 
 from infra.cli import db, dead_letters, local, runs, schedules
 from infra.cli.terminal import err
-from infra.schema import UpgradeError
 from shared.domain.errors import ArcadeJobsError
 
 app = typer.Typer(
@@ -26,6 +25,6 @@ def main() -> None:
     """Run the command. What its user can act on is one line on standard error, and exit code 1."""
     try:
         app()
-    except (ArcadeJobsError, UpgradeError) as error:
+    except ArcadeJobsError as error:
         err.print(f"arcade-jobs: {error}", markup=False)
         sys.exit(1)

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from botocore.config import Config
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra import schema
 from infra.cli.options import Json, Target, with_target
 from infra.cli.terminal import print_json, print_lines, print_note
+from infra.deployed.deployment import CLIENT_CONFIG
 from infra.schema import data_api, roles
 from infra.stage import stack_name
 from shared.db.connection import open_engine
@@ -53,9 +55,9 @@ def upgrade_database(
 @db.command("check")
 @with_target
 def check_database(*, as_json: Json = False, target: Target) -> None:
-    """Show what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything that matters.
+    """Show how the database of DATABASE_URL differs, all of it at once; exit with 1 if anything that matters does.
 
-    Without DATABASE_URL: of the database that was created with the stage's stack, its revision, columns and roles.
+    Without DATABASE_URL: of the database that was created with the stack: revision, columns, roles, rows set aside.
     """
     if os.environ.get("DATABASE_URL"):
         with _database() as engine:
@@ -64,14 +66,11 @@ def check_database(*, as_json: Json = False, target: Target) -> None:
         differences = data_api.check(_stack_database(target))
     if as_json:
         print_json(
-            [
-                {"kind": found.kind, "where": found.where, "what": found.what, "mend": found.mend}
-                for found in differences
-            ]
+            [{"kind": found.kind, "where": found.where, "what": found.what, "fix": found.fix} for found in differences]
         )
     else:
         for found in differences:
-            print_lines(f"{found.kind}: {found}", *(f"    {line}" for line in found.mend.splitlines()))
+            print_lines(f"{found.kind}: {found}", *(f"    {line}" for line in found.fix.splitlines()))
         if not differences:
             print_lines("the schema is as it should be")
     if any(found.kind is not schema.Kind.WARNING for found in differences):
@@ -90,7 +89,14 @@ def _stack_database(target: Target) -> data_api.DataApi:
             f"DATABASE_URL: missing, and stack {stack_name(target.stage)} created no database of its own;"
             + (" arcade-jobs local up upgrades the laptop's" if target.local else f" expected {URL_EXAMPLE}")
         )
-    return data_api.open_data_api(deployment, report=print_note)
+    return data_api.DataApi(
+        client=deployment.client("rds-data", CLIENT_CONFIG.merge(Config(read_timeout=data_api.READ_TIMEOUT))),
+        cluster=deployment.output("DatabaseClusterArn"),
+        secret=deployment.output("DatabaseAdminSecretArn"),
+        database=deployment.output("DatabaseName"),
+        jobs_role=deployment.output("DatabaseUser"),
+        report=print_note,
+    )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 
 from infra.jobs import Job
 from infra.stack.scheduled_job import ScheduledJob
-from shared.metrics import Metric
+from shared.metrics import OWN_METRICS, Metric
 
 FIVE_MINUTES = Duration.minutes(5)
 HOUR = Duration.hours(1)
@@ -42,7 +42,7 @@ def dashboard_widgets(
         row(
             lambda job: f"What did it do: {job.items}",
             lambda scheduled: _counts(
-                scheduled, Metric.ITEMS_PROCESSED, Metric.ITEMS_FAILED, *scheduled.choice.job.own_metrics
+                scheduled, Metric.ITEMS_PROCESSED, Metric.ITEMS_FAILED, *OWN_METRICS.get(scheduled.choice.job.name, ())
             ),
         ),
         row(

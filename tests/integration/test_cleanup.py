@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, text
 
-from shared.db.tables import game_sessions, leaderboard_entries
+from infra.schema.tables import game_sessions, leaderboard_entries
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.services import cleanup
 from shared.services.cleanup import Cleaner

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, event, select, text
 from sqlalchemy.exc import DBAPIError
 
+from infra.schema.tables import leaderboard_entries
 from shared.db import leaderboard as leaderboards
-from shared.db.tables import leaderboard_entries
 from shared.domain.board import Board
 from shared.domain.ranking import ranking_key
 from shared.domain.run import Outcome, Run, RunStatus

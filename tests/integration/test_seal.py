@@ -1,4 +1,4 @@
-"""The seal on settled pools (docs/design.md, Sealing): the database itself refuses, whoever writes."""
+"""The seal on settled pools (docs/design.md, Sealing): the database itself refuses, for every role that writes."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from infra.schema.session import message
 from shared.db import prize_pool as pools
-from shared.db.errors import sqlstate
+from shared.db.errors import describe, sqlstate
 from shared.domain.board import Board
 from tests.arcade import Arcade
 from tests.locks import await_lock, pid_of
@@ -59,6 +58,11 @@ def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> po
     return winner
 
 
+def message(error: DBAPIError) -> str:
+    """PostgreSQL's own, without the SQLSTATE."""
+    return describe(error).removesuffix(f" (SQLSTATE {sqlstate(error)})")
+
+
 @pytest.fixture
 def pool_id(arcade: Arcade) -> int:
     """An active pool with one score."""
@@ -78,7 +82,7 @@ def settled_id(engine: Engine, pool_id: int) -> int:
 
 @pytest.fixture
 def writer(engine: Engine) -> Iterator[str]:
-    """A role that may write to the platform's tables, and knows nothing of the jobs'."""
+    """A role that may write to the platform's tables, and has no right on the jobs'."""
     role = f"writer_{uuid4().hex[:12]}"
     tables = "game_sessions, leaderboard_entries, prize_pools"
     with engine.begin() as connection:
@@ -136,9 +140,9 @@ CHANGES = (
 
 def test_a_settled_pool_cannot_be_changed(engine: Engine, settled_id: int, writer: str) -> None:
     for change in CHANGES:
-        said = refusal(engine, f"UPDATE prize_pools SET {change} WHERE id = {settled_id}", role=writer)
+        shown = refusal(engine, f"UPDATE prize_pools SET {change} WHERE id = {settled_id}", role=writer)
         column = change.split(" ")[0]
-        assert said == f"prize pool {settled_id} (pong, daily {DAY}) is finalized: {column} cannot change"
+        assert shown == f"prize pool {settled_id} (pong, daily {DAY}) is finalized: {column} cannot change"
 
 
 STEPS = (
@@ -153,8 +157,8 @@ STEPS = (
 
 def test_a_settled_pool_is_paid_with_a_hash_or_stays_as_it_is(engine: Engine, settled_id: int) -> None:
     for step in STEPS:
-        said = refusal(engine, f"UPDATE prize_pools SET {step} WHERE id = {settled_id}")
-        assert said.startswith(f"prize pool {settled_id} (pong, daily {DAY}) is finalized: "), step
+        shown = refusal(engine, f"UPDATE prize_pools SET {step} WHERE id = {settled_id}")
+        assert shown.startswith(f"prize pool {settled_id} (pong, daily {DAY}) is finalized: "), step
 
 
 def test_a_settled_pool_is_paid_once(engine: Engine, settled_id: int, writer: str) -> None:
@@ -162,8 +166,8 @@ def test_a_settled_pool_is_paid_once(engine: Engine, settled_id: int, writer: st
         connection.exec_driver_sql(f"SET LOCAL ROLE {writer}")
         connection.exec_driver_sql("UPDATE prize_pools SET status = 'paid', payout_tx_hash = '0xbeef'")
     for change in ("payout_tx_hash = '0xdead'", "status = 'finalized', payout_tx_hash = NULL", "status = 'active'"):
-        said = refusal(engine, f"UPDATE prize_pools SET {change}", role=writer)
-        assert said == (
+        shown = refusal(engine, f"UPDATE prize_pools SET {change}", role=writer)
+        assert shown == (
             f"prize pool {settled_id} (pong, daily {DAY}) is paid:"
             " status and payout_tx_hash change once, from finalized to paid with the hash of the payout"
         )
@@ -229,6 +233,7 @@ WRITES: dict[str, Callable[[Connection], object]] = {
     "a better score, as an update": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET score = 9"),
     "a worse score": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET score = 1"),
     "an earlier time": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET created_at = '2026-01-05Z'"),
+    "another id": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET id = id + 1000"),
     "another player": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET player_address = '0xb'"),
     "out of the period": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET period_date = '2026-01-06'"),
     "out into all time": lambda c: c.exec_driver_sql(
@@ -239,15 +244,15 @@ WRITES: dict[str, Callable[[Connection], object]] = {
 
 def test_no_score_of_a_settled_period_can_be_written(engine: Engine, settled_id: int, writer: str) -> None:
     for name, write in WRITES.items():
-        said = refusal(engine, write, role=writer)
-        assert said.startswith(f"prize pool {settled_id} (pong, daily {DAY}) is finalized: no score "), name
+        shown = refusal(engine, write, role=writer)
+        assert shown.startswith(f"prize pool {settled_id} (pong, daily {DAY}) is finalized: no score "), name
 
 
 def test_no_score_can_be_moved_into_a_settled_period(engine: Engine, settled_id: int) -> None:
     with engine.begin() as connection:
         enter(connection, 3, player="0xb", day="2026-01-06")
-    said = refusal(engine, f"UPDATE leaderboard_entries SET period_date = '{DAY}' WHERE player_address = '0xb'")
-    assert said.startswith(f"prize pool {settled_id} ")
+    shown = refusal(engine, f"UPDATE leaderboard_entries SET period_date = '{DAY}' WHERE player_address = '0xb'")
+    assert shown.startswith(f"prize pool {settled_id} ")
 
 
 def test_a_copy_is_refused_like_any_other_insert(engine: Engine, settled_id: int) -> None:
@@ -279,8 +284,8 @@ def test_weeks_are_sealed_like_days(engine: Engine, arcade: Arcade) -> None:
     with engine.begin() as connection:
         enter(connection, 5, period="weekly")
         settle(connection, pool_id, period="weekly")
-    said = refusal(engine, lambda connection: enter(connection, 9, period="weekly"))
-    assert said == (
+    shown = refusal(engine, lambda connection: enter(connection, 9, period="weekly"))
+    assert shown == (
         f"prize pool {pool_id} (pong, weekly {DAY}) is finalized: no score of its period can be added or changed"
     )
 

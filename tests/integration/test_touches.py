@@ -1,4 +1,4 @@
-"""The notice of touched boards (DESIGN section 2, Ranking): exact, whoever writes, however late he commits."""
+"""The notice of touched boards (docs/design.md, Ranking): exact for every writer, however late it commits."""
 
 from collections.abc import Iterator
 from uuid import uuid4

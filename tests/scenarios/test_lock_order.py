@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select, text
 
-from shared.db.tables import prize_pools
+from infra.schema.tables import prize_pools
 from tests.arcade import Arcade
 from tests.fakes import FakeClock
 from tests.locks import TIMEOUT

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
-from shared.db.tables import leaderboard_entries
+from infra.schema.tables import leaderboard_entries
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, scheduled_event
 from tests.scenarios.conftest import Container

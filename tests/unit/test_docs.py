@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 IGNORED = {".git", *(line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split())}
 PAGES = sorted(page for folder in (ROOT, ROOT / "docs") for page in folder.glob("*.md"))
 EXAMPLES = ("heartbeat", "NNNN")  # files that a page only imagines
-NOT_YET = ("infra/schema/revisions/", "infra/schema/tables.py")  # files that the pages expect; to be dropped with them
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -79,7 +78,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     rooms = "|".join(sorted({re.escape(path.partition("/")[0]) for path in files() if "/" in path}))
     named = re.findall(rf"`((?:{rooms})/[\w./-]+)(?:::\w+)?`", FENCE.sub("", page.read_text()))
     missing = [path for path in named if not (ROOT / path).exists()]
-    assert [path for path in missing if not any(name in path for name in (*EXAMPLES, *NOT_YET))] == []
+    assert [path for path in missing if not any(name in path for name in EXAMPLES)] == []
 
 
 def test_every_section_that_code_refers_to_is_there() -> None:
