@@ -8,8 +8,6 @@ from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from shared.metrics import Metric
-
 if TYPE_CHECKING:
     from shared.app import JobHandler
 
@@ -29,7 +27,6 @@ class Job:
         delivery_window: how long an event is retried before it is dead-lettered.
         silent_after: the silence alarm is raised after so long without a success; whole hours.
         items: what the metric `ItemsProcessed` counts.
-        own_metrics: counts that no other job publishes.
     """
 
     name: str
@@ -41,7 +38,6 @@ class Job:
     delivery_window: timedelta
     silent_after: timedelta
     items: str
-    own_metrics: tuple[Metric, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -77,7 +73,6 @@ JOBS = (
         delivery_window=timedelta(hours=2),
         silent_after=A_DAY_MISSED,
         items="pools settled",
-        own_metrics=(Metric.POOLS_WITHOUT_WINNER,),
     ),
     Job(
         name="leaderboard",

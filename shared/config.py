@@ -1,7 +1,7 @@
 """The environment of the functions: each variable once, with its default, its bounds and how it is read.
 
-The functions read them all through `Config.from_env`. The stack sets them: those with a context key are choices of
-whoever deploys, checked by the same parser at synth (`infra/stack/context.py`).
+The functions read them all through `Config.from_env`. The stack sets them: those with a context key are choices at
+deployment, checked by the same parser at synth (`infra/stack/context.py`).
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import make_url
@@ -21,6 +21,7 @@ from shared.domain.periods import load_zone
 
 STAGE_PATTERN = "[a-z][a-z0-9-]{0,15}"
 _HOST_PATTERN = "[A-Za-z0-9._:%-]*"
+Unit = TypeVar("Unit", int, timedelta)
 _POSTGRESQL = re.compile(r"postgres(ql)?(\+pg8000)?://")
 
 
@@ -107,10 +108,10 @@ def parse_database_url(value: str) -> str:
     return value
 
 
-def parse_whole(unit: timedelta, *, least: int, most: int) -> Callable[[str], timedelta]:
+def parse_whole(unit: Unit, *, least: int, most: int) -> Callable[[str], Unit]:
     """A parser of whole numbers of a unit, from `least` to `most`; it raises ValueError for anything else."""
 
-    def parse(value: str) -> timedelta:
+    def parse(value: str) -> Unit:
         number = int(value) if re.fullmatch("[0-9]{1,9}", value) else -1
         if not least <= number <= most:
             raise ValueError(f"expected a whole number from {least} to {most}, got {value[:40]!r}")

@@ -40,7 +40,7 @@ def password_source(config: Config, session: Session) -> Callable[[], str] | Non
 
 
 def sign_token(database_url: str, session: Session) -> str:
-    """An IAM token for the user, host and port of a URL, signed here: nobody is asked.
+    """An IAM token for the user, host and port of a URL, signed locally, without a request.
 
     What `boto3.client("rds").generate_db_auth_token` makes, without loading the model of RDS
     (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.Connecting.Python.html).

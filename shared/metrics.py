@@ -1,5 +1,6 @@
 """The metrics: what the functions publish, and alarms and dashboard read."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 NAMESPACE = "ArcadeJobs"
@@ -15,6 +16,10 @@ class Metric(StrEnum):
     ITEMS_FAILED = "ItemsFailed"
     RUN_NOT_RECORDED = "RunNotRecorded"  # 1: the runs table could not be reached
     POOLS_WITHOUT_WINNER = "PoolsWithoutWinner"
+
+
+# What only one job publishes, by its name; every job publishes the others.
+OWN_METRICS: Mapping[str, tuple[Metric, ...]] = {"prize-pool": (Metric.POOLS_WITHOUT_WINNER,)}
 
 
 def dimensions(*, job: str, stage: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from shared.metrics import NAMESPACE, SERVICE, Metric, dimensions
 
 
 class StandardOutput(TextIOBase):
-    """Standard output, whatever it is when a line is written: the metrics go there too, and are redirected with it."""
+    """The current `sys.stdout`, so that log lines are redirected together with the metrics, which are printed."""
 
     def write(self, text: str) -> int:
         """Write a part of a log line; return its length in characters."""
@@ -25,7 +25,7 @@ class StandardOutput(TextIOBase):
 
 
 def _to_line(record: object) -> str:
-    """ASCII only: what an event says cannot end a line (U+2028, U+0085) or command a terminal (U+009B)."""
+    """ASCII only: text from an event can neither end a line (U+2028, U+0085) nor command a terminal (U+009B)."""
     return json.dumps(record, default=str, separators=(",", ":"))
 
 

@@ -6,100 +6,97 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from botocore.config import Config
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from infra import schema as migrations
-from infra.cli.terminal import CommandError, Json, Local, Profile, Region, Stage, find, note, print_json, say
-from infra.deployed.deployment import DEFAULT_STAGE, DeploymentError, stack_name
+from infra import schema
+from infra.cli.options import Json, Target, with_target
+from infra.cli.terminal import print_json, print_lines, print_note
+from infra.deployed.deployment import CLIENT_CONFIG
 from infra.schema import data_api, roles
+from infra.stage import stack_name
 from shared.db.connection import open_engine
 from shared.db.errors import describe
+from shared.domain.errors import ArcadeJobsError
 
 URL_EXAMPLE = "a URL such as postgresql://user@host:5432/arcade"
 
+app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Make the commands known to the app."""
-    app.add_typer(db, name="db")
+app.add_typer(db, name="db")
 
 
 @db.command("upgrade")
+@with_target
 def upgrade_database(
     *,
     jobs_role: Annotated[
         str | None, typer.Option(help="With DATABASE_URL: a role that gets the rights that the jobs need.")
     ] = None,
-    stage: Stage = DEFAULT_STAGE,
-    profile: Profile = None,
-    region: Region = None,
-    on_laptop: Local = False,
+    target: Target,
 ) -> None:
     """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped.
 
-    Without DATABASE_URL: in the database that was made with the stage's stack, its roles included.
+    Without DATABASE_URL: in the database that was created with the stage's stack, its roles included.
     """
     if os.environ.get("DATABASE_URL"):
         with _database() as engine:
-            migrations.upgrade(engine, report=say)
+            schema.upgrade(engine, report=print_lines)
             if jobs_role:
-                roles.grant(engine, jobs_role, report=say)
+                roles.grant(engine, jobs_role, report=print_lines)
     elif jobs_role:
-        raise CommandError("--jobs-role: with DATABASE_URL only; a database of the stack's has its role already")
+        raise ArcadeJobsError("--jobs-role: with DATABASE_URL only; a database of the stack's has its role already")
     else:
-        data_api.upgrade(_made_database(stage, profile, region, on_laptop=on_laptop))
-    say("the schema is up to date")
+        data_api.upgrade(_stack_database(target))
+    print_lines("the schema is up to date")
 
 
 @db.command("check")
-def check_database(
-    *,
-    as_json: Json = False,
-    stage: Stage = DEFAULT_STAGE,
-    profile: Profile = None,
-    region: Region = None,
-    on_laptop: Local = False,
-) -> None:
-    """Say what the database of DATABASE_URL lacks, all of it at once; exit with 1 if anything that matters.
+@with_target
+def check_database(*, as_json: Json = False, target: Target) -> None:
+    """Show how the database of DATABASE_URL differs, all of it at once; exit with 1 if anything that matters does.
 
-    Without DATABASE_URL: of the database that was made with the stage's stack, its revision, columns and roles.
+    Without DATABASE_URL: of the database that was created with the stack: revision, columns, roles, rows set aside.
     """
     if os.environ.get("DATABASE_URL"):
         with _database() as engine:
-            differences = migrations.check(engine)
+            differences = schema.check(engine)
     else:
-        differences = data_api.check(_made_database(stage, profile, region, on_laptop=on_laptop))
+        differences = data_api.check(_stack_database(target))
     if as_json:
         print_json(
-            [
-                {"kind": found.kind, "where": found.where, "what": found.what, "mend": found.mend}
-                for found in differences
-            ]
+            [{"kind": found.kind, "where": found.where, "what": found.what, "fix": found.fix} for found in differences]
         )
     else:
         for found in differences:
-            say(f"{found.kind}: {found}", *(f"    {line}" for line in found.mend.splitlines()))
+            print_lines(f"{found.kind}: {found}", *(f"    {line}" for line in found.fix.splitlines()))
         if not differences:
-            say("the schema is as it should be")
-    if any(found.kind is not migrations.Kind.WARNING for found in differences):
+            print_lines("the schema is as it should be")
+    if any(found.kind is not schema.Kind.WARNING for found in differences):
         raise typer.Exit(1)
 
 
-def _made_database(stage: str, profile: str | None, region: str | None, *, on_laptop: bool) -> data_api.DataApi:
-    """The database that was made with the stage's stack."""
+def _stack_database(target: Target) -> data_api.DataApi:
+    """The database that was created with the stage's stack."""
     try:
-        deployment = find(stage, profile, region, on_laptop=on_laptop)
-    except DeploymentError as error:
-        raise CommandError(f"{error}; a database of your own is named by DATABASE_URL") from error
-    note(f"{deployment}")
+        deployment = target.deployment()
+    except ArcadeJobsError as error:
+        raise ArcadeJobsError(f"{error}; a database of your own is named by DATABASE_URL") from error
+    print_note(str(deployment))
     if "DatabaseClusterArn" not in deployment.outputs:
-        raise CommandError(
-            f"DATABASE_URL: missing, and stack {stack_name(stage)} made no database of its own;"
-            + (" arcade-jobs local up upgrades the laptop's" if on_laptop else f" expected {URL_EXAMPLE}")
+        raise ArcadeJobsError(
+            f"DATABASE_URL: missing, and stack {stack_name(target.stage)} created no database of its own;"
+            + (" arcade-jobs local up upgrades the laptop's" if target.local else f" expected {URL_EXAMPLE}")
         )
-    return data_api.open_data_api(deployment, report=note)
+    return data_api.DataApi(
+        client=deployment.client("rds-data", CLIENT_CONFIG.merge(Config(read_timeout=data_api.READ_TIMEOUT))),
+        cluster=deployment.output("DatabaseClusterArn"),
+        secret=deployment.output("DatabaseAdminSecretArn"),
+        database=deployment.output("DatabaseName"),
+        jobs_role=deployment.output("DatabaseUser"),
+        report=print_note,
+    )
 
 
 @contextmanager
@@ -108,10 +105,10 @@ def _database() -> Iterator[Engine]:
     try:
         engine = open_engine(os.environ["DATABASE_URL"], connections=2)
     except SQLAlchemyError:  # the text is not shown: it may hold a password
-        raise CommandError(f"DATABASE_URL: expected {URL_EXAMPLE}") from None
+        raise ArcadeJobsError(f"DATABASE_URL: expected {URL_EXAMPLE}") from None
     try:
         yield engine
     except (SQLAlchemyError, OSError) as error:
-        raise CommandError(f"DATABASE_URL: {describe(error)}") from error
+        raise ArcadeJobsError(f"DATABASE_URL: {describe(error)}") from error
     finally:
         engine.dispose()

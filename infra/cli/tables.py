@@ -8,16 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.deployed.dead_letters import DeadLetter
-from infra.deployed.schedule import Silence, State
+from infra.deployed.schedule import SilenceAlarm, State
 from infra.deployed.statistics import JobStatistics
 from infra.deployed.status import Status
 from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
 from shared.runs.record import RunRecord
 
-LONGEST_SLOT_ID = len("leaderboard:2026-01-12T00:00Z")  # the id of a run by hand may be longer, and is folded
+LONGEST_SLOT_ID = len("leaderboard:2026-01-12T00:00Z")  # the id of a manual run may be longer, and is folded
 MINUTE = "%Y-%m-%d %H:%M"
-NOT_DONE = {"duration_ms", "leaderboards_unchanged"}  # counts of something else than work
+NO_WORK = {"duration_ms", "leaderboards_unchanged"}  # counts of something else
 STYLES = {
     RunStatus.RUNNING: "cyan",
     RunStatus.SUCCEEDED: "green",
@@ -29,7 +29,7 @@ STYLES = {
 
 
 def runs_table(records: Sequence[RunRecord]) -> Table:
-    """The runs, one a line: what each did stands in its counts, zeros left out."""
+    """The runs, one a line, with their counts but for zeros."""
     table = Table(title=f"Last {len(records)} runs" if len(records) > 1 else None, box=SIMPLE_HEAD)
     table.add_column("run", no_wrap=all(len(record.run_id) <= LONGEST_SLOT_ID for record in records), overflow="fold")
     table.add_column("status")
@@ -43,16 +43,16 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
             Text(_status(record), style=STYLES[record.status]),
             f"{record.started_at:{MINUTE}}",
             "" if record.duration_ms is None else str(record.duration_ms),
-            ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts if count and name not in NOT_DONE),
+            ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts if count and name not in NO_WORK),
         )
     return table
 
 
 def _status(record: RunRecord) -> str:
-    """The status, and what is out of the ordinary: a dry run, one by hand, a later attempt."""
+    """The status, and what is unusual: a dry run, a manual one, a later attempt."""
     remarks = {
         "dry run": record.dry_run,
-        "by hand": record.trigger == Trigger.MANUAL and not record.dry_run,
+        "manual": record.trigger == Trigger.MANUAL and not record.dry_run,
         f"attempt {record.attempt}": record.attempt > 1,
     }
     return ", ".join([str(record.status), *(remark for remark, applies in remarks.items() if applies)])
@@ -82,7 +82,7 @@ def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
 
 
 def status_table(status: Status, *, stack: str) -> Table:
-    """One line for each job, ages as of the asking; the names of alarms without what all of them begin with."""
+    """One line for each job; the names of alarms without their common prefix."""
     title = f"{stack} at {status.jobs[0].as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, collapse_padding=True, pad_edge=False)
     for name in ("job", "schedule", "runs", "last success", "dead letters", "alarms"):
@@ -96,10 +96,10 @@ def status_table(status: Status, *, stack: str) -> Table:
             job.job,
             Text.assemble(
                 (str(schedule.state), "green" if schedule.state is State.ON else "yellow"),
-                ("\nsilence muted", "yellow") if schedule.silence is Silence.MUTED else "",
+                ("\nsilence alarm muted", "yellow") if schedule.silence_alarm is SilenceAlarm.MUTED else "",
                 f"\n{schedule.expression}\n{schedule.zone}",
             ),
-            Text("\n").join(_standing(run, job.as_of) for run in shown) if shown else "none",
+            Text("\n").join(_status_and_age(run, job.as_of) for run in shown) if shown else "none",
             f"{_age(job.last_success_age)} ago" if job.last_success_age is not None else Text("none", style="yellow"),
             Text(str(job.dead_letters), style="red" if job.dead_letters else ""),
             Text(raised or "none", style="red" if raised else ""),
@@ -111,28 +111,28 @@ def status_table(status: Status, *, stack: str) -> Table:
     return table
 
 
-def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
-    """One line for each dead letter: which event, why it was given up, and whether it can be sent again."""
-    table = Table(title=f"{len(letters)} dead letters" if len(letters) > 1 else None, box=SIMPLE_HEAD)
-    for name in ("job", "time of the event", "given up (UTC)", "received", "why"):
-        is_whole = name in {"job", "given up (UTC)"}
+def dead_letters_table(dead_letters: Sequence[DeadLetter]) -> Table:
+    """One line for each dead letter: which event, why it is there, and whether it can be sent again."""
+    table = Table(title=f"{len(dead_letters)} dead letters" if len(dead_letters) > 1 else None, box=SIMPLE_HEAD)
+    for name in ("job", "time of the event", "queued (UTC)", "received", "why"):
+        is_whole = name in {"job", "queued (UTC)"}
         table.add_column(name, justify="right" if name == "received" else "left", no_wrap=is_whole, overflow="fold")
-    for letter in letters:
-        why = Text(letter.reason)
-        if letter.malformed:
-            why.append(f"\nmalformed, message {letter.id}: {letter.malformed}", style="red")
-        table.add_row(letter.job, letter.time or "", f"{letter.sent_at:{MINUTE}}", str(letter.received), why)
+    for found in dead_letters:
+        why = Text(found.reason)
+        if found.malformed:
+            why.append(f"\nmalformed, message {found.id}: {found.malformed}", style="red")
+        table.add_row(found.job, found.time or "", f"{found.sent_at:{MINUTE}}", str(found.received), why)
     return table
 
 
-def _standing(run: RunRecord, as_of: datetime) -> Text:
-    """A run as its status and, below it, its age."""
-    note = " (dry run)" if run.dry_run else ""
-    return Text.assemble((f"{run.status}{note}", STYLES[run.status]), f"\n{_age(as_of - run.started_at)} ago")
+def _status_and_age(run: RunRecord, as_of: datetime) -> Text:
+    """The status of a run and, below it, its age."""
+    remark = " (dry run)" if run.dry_run else ""
+    return Text.assemble((f"{run.status}{remark}", STYLES[run.status]), f"\n{_age(as_of - run.started_at)} ago")
 
 
 def _age(age: timedelta) -> str:
-    """In one unit, of which there are two or more: `26 h`, `90 min`, `40 s`."""
+    """In the largest unit of which there are at least two: `26 h`, `90 min`, `40 s`."""
     for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
         if age >= 2 * unit:
             return f"{age // unit} {name}"

@@ -1,7 +1,7 @@
 """A stand-in for the arcade's platform: it sells plays, fills the pools and keeps the boards.
 
-Its statements are the platform's, not the jobs', and so stand here and not in `shared.db`. They keep to the lock order
-that the jobs ask of the platform's writers: entries by player, then daily, weekly, alltime (DESIGN section 2).
+Its statements are the platform's, not the jobs', and so are here and not in `shared.db`. They keep to the lock order
+of the platform's writers: entries by player, then daily, weekly, alltime (docs/design.md, Lock order).
 """
 
 import hashlib
@@ -16,14 +16,15 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine, text
 
 from infra.demo.plays import Play, Settlement
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.periods import Period, PeriodType, current_period
 from shared.runs.record import format_instant
 
 POOL_SHARE = Decimal("0.70")  # of each payment into the pool of the day, and the same into that of the week
 
 
-class PlatformError(Exception):
-    """The platform met what it does not expect. The message is one line."""
+class PlatformError(ArcadeJobsError):
+    """A play does not fit what is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Pool:
     """A prize pool as the platform shows it.
 
     Attributes:
-        settlement: what it comes to.
+        settlement: its key, amount and winner.
         status: active, finalized or paid.
         equal_scores: entries with the winner's score; above one, the earlier time decided.
     """
@@ -259,7 +260,7 @@ def _started(play: Play) -> dict[str, Any]:
         "id": str(play.session_id),
         "game_type": play.game_type,
         "player_address": play.player_address,
-        # No chain here: what stands for the transaction is as unique as the session, and the same each time.
+        # No chain here: a hash as unique as the session, and the same each time.
         "payment_tx_hash": "0x" + hashlib.sha256(play.session_id.bytes).hexdigest(),
         "amount_paid_usdc": str(play.amount_paid_usdc),
         "created_at": play.created_at.isoformat(),

@@ -1,4 +1,4 @@
-"""Three weeks of plays, from Monday 2026-01-05 UTC, and what the pools must come to.
+"""Three weeks of plays, from Monday 2026-01-05 UTC, and how their pools must be settled.
 
 Scores and durations are real: each play is a game played to its end in an emulator (Surround stands for snake).
 """
@@ -23,14 +23,9 @@ class Play:
     """One paid play. Instants are in UTC.
 
     Attributes:
-        session_id: of the session that it is played in.
-        game_type: such as `pong`.
-        player_address: who pays and plays.
-        amount_paid_usdc: what it costs.
-        created_at: when it was paid for and began.
-        completed_at: when it was played to its end; None when the player gave up.
-        score: None when the player gave up.
-        game_duration_ms: None when the player gave up.
+        session_id: of the play's session.
+        created_at: of the payment and the start.
+        completed_at: None if the player abandoned it, and so the score and the duration.
     """
 
     session_id: UUID
@@ -45,16 +40,12 @@ class Play:
 
 @dataclass(frozen=True, kw_only=True)
 class Settlement:
-    """How a pool must stand once it is settled.
+    """A pool once it is settled.
 
     Attributes:
-        game_type: such as `pong`.
-        period: a day or a week.
-        total_amount_usdc: paid into it.
-        total_games: how often.
-        winner_address: of the leader of its board; None while there is none.
-        winner_score: their score.
-        entries: how many players its board has.
+        total_games: payments into it.
+        winner_address: None if its board has no entry.
+        entries: of its board.
     """
 
     game_type: str
@@ -85,7 +76,7 @@ def load_plays() -> list[Play]:
 
 
 def load_settlements() -> list[Settlement]:
-    """What the 120 pools of these plays must come to, in UTC."""
+    """How the 120 pools of these plays must be settled, in UTC."""
     with SETTLEMENTS.open(encoding="ascii", newline="") as file:
         return [
             Settlement(

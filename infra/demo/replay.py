@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from functions import cleanup, leaderboard, prize_pool
+from cronsim import CronSim
+
 from infra.demo.platform import Platform, Pool
 from infra.demo.plays import Play, Settlement
 from infra.jobs import JOBS
-from infra.stack.cron import fires_at
 from shared.app import App
 from shared.domain.periods import has_ended
 
@@ -25,12 +25,11 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-HANDLERS = {"prize_pool": prize_pool.handler, "leaderboard": leaderboard.handler, "cleanup": cleanup.handler}
 EVENTS = Path(__file__).parents[2] / "events"
 HOUR = timedelta(hours=1)
 FIRST_SLOT = datetime(2026, 1, 5, 1, tzinfo=UTC)  # the first hour of the plays is over
 LAST_SLOT = datetime(2026, 1, 27, 3, tzinfo=UTC)  # a day after the last pools are settled
-STARTS_AFTER = timedelta(seconds=15)  # how late a job starts: the grace of a settlement is over, nothing waits
+STARTS_AFTER = timedelta(seconds=15)  # a job's start after its slot: the settlement grace is over, nothing waits
 INVOCATION_LIMIT = timedelta(minutes=5)
 
 
@@ -41,26 +40,26 @@ class VirtualClock:
         self.set(now)
 
     def set(self, now: datetime) -> None:
-        """It is now `now`, an aware instant."""
+        """Set the time, an aware instant."""
         self._now, self._set_at = now, time.monotonic()
 
     def __call__(self) -> datetime:
-        """What time it is."""
+        """The current time."""
         return self._now + timedelta(seconds=time.monotonic() - self._set_at)
 
     def sleep(self, seconds: float) -> None:
-        """Let so much time pass at once."""
+        """Move the clock forward at once."""
         self._now += timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
-    """What Lambda passes beside the event."""
+    """The context that Lambda passes beside the event."""
 
     aws_request_id: str
 
     def get_remaining_time_in_millis(self) -> int:
-        """All the time there is: a replay is not what tests the limit."""
+        """All the time there is: a replay does not test the limit."""
         return INVOCATION_LIMIT // timedelta(milliseconds=1)
 
 
@@ -72,12 +71,12 @@ def list_slots(until: datetime) -> list[datetime]:
 def replay(
     plays: Iterable[Play], *, platform: Platform, app: App, clock: VirtualClock, slots: Sequence[datetime]
 ) -> Iterator[datetime]:
-    """Replay hour by hour: what was played arrives, then the jobs fire whose slot it is.
+    """Replay hour by hour: the plays of the hour arrive, then each job fires whose slot it is.
 
     Args:
         plays: all of them.
         platform: receives them.
-        app: what the handlers are to use; it reads the time from the clock.
+        app: for the handlers; it reads the time from the clock.
         clock: is set for each slot.
         slots: an hour apart.
 
@@ -89,22 +88,24 @@ def replay(
     """
     started = _by_slot(plays, lambda play: play.created_at)
     completed = _by_slot(plays, lambda play: play.completed_at)
-    events = {job.stem: json.loads((EVENTS / f"{job.stem}.json").read_text(encoding="utf-8")) for job in JOBS}
+    events = {job: json.loads((EVENTS / f"{job.stem}.json").read_text(encoding="utf-8")) for job in JOBS}
+    handlers = {job: job.load_handler() for job in JOBS}
     for slot in slots:
         platform.receive(started=started.get(slot, []), completed=completed.get(slot, []))
         clock.set(slot + STARTS_AFTER)
-        for stem in (job.stem for job in JOBS if fires_at(job.cron, slot)):
-            invocation = cast("LambdaContext", Invocation(aws_request_id=str(uuid4())))
-            replace(HANDLERS[stem], app=lambda: app)(_at(events[stem], slot), invocation)
+        for job in JOBS:
+            if _fires_at(job.cron, slot):
+                invocation = cast("LambdaContext", Invocation(aws_request_id=str(uuid4())))
+                replace(handlers[job], app=lambda: app)(_at(events[job], slot), invocation)
         yield slot
 
 
 def compare(pools: Iterable[Pool], settlements: Iterable[Settlement], *, at: datetime, zone: "ZoneInfo") -> list[str]:
-    """What is not as it should be, one line for each pool; nothing when all is well.
+    """The pools that are not as expected, one line each.
 
     Args:
         pools: all that there are.
-        settlements: what each must come to, if its period ended at or before `at`.
+        settlements: how each must be settled, if its period ended at or before `at`.
         at: the last slot.
         zone: of the periods.
     """
@@ -120,12 +121,16 @@ def compare(pools: Iterable[Pool], settlements: Iterable[Settlement], *, at: dat
 
 
 def _by_slot(plays: Iterable[Play], instant: Callable[[Play], datetime | None]) -> dict[datetime, list[Play]]:
-    """The plays by the hour's end that follows an instant of theirs."""
+    """The plays by the first slot after an instant of each."""
     by_slot: dict[datetime, list[Play]] = {}
     for play in plays:
         if at := instant(play):
             by_slot.setdefault(at.replace(minute=0, second=0, microsecond=0) + HOUR, []).append(play)
     return by_slot
+
+
+def _fires_at(cron: str, slot: datetime) -> bool:
+    return next(CronSim(cron, slot - timedelta(minutes=1))) == slot
 
 
 def _at(event: dict[str, Any], slot: datetime) -> dict[str, Any]:

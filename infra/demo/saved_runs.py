@@ -1,6 +1,6 @@
 """Run records without AWS: an emulation of DynamoDB in this process, and a file to keep what it held.
 
-The demo saves its runs, so that `arcade-jobs history --stage demo` can tell of them later.
+The demo saves its runs, so that `arcade-jobs history --stage demo` can show them later.
 """
 
 import json
@@ -17,6 +17,7 @@ import boto3
 from moto import mock_aws
 
 from infra.demo.runs_table import create_runs_table
+from shared.domain.errors import ArcadeJobsError
 from shared.runs.record import format_instant, parse_instant
 from shared.runs.store import RunStore
 
@@ -24,18 +25,14 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 TABLE_NAME = "arcade-jobs-demo-runs"
-BATCH = (
-    25  # items of one request: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
-)
-
-
-class NoSavedRunsError(Exception):
-    """There are no saved runs, or they cannot be read. The message is one line that says what to do."""
+SAVED_RUNS = Path("demo", "runs.json.xz")  # where a demo leaves its runs, in the folder of local data
+# Items of one request: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+BATCH = 25
 
 
 @contextmanager
 def emulated_dynamodb() -> Iterator["DynamoDBClient"]:
-    """Lend a client on an emulation with an empty runs table `TABLE_NAME`; no AWS settings of the user's count."""
+    """Yield a client of an emulation with an empty runs table `TABLE_NAME`; the user's AWS settings do not matter."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     no_settings = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     with patch.dict(os.environ, environment | no_settings, clear=True), mock_aws():
@@ -48,9 +45,9 @@ def save_runs(client: "DynamoDBClient", path: Path, *, at: datetime) -> None:
     """Write all items of the table to a file, whole or not at all.
 
     Args:
-        client: on the emulation.
+        client: of the emulation.
         path: of the file, compressed JSON.
-        at: the wall clock of the runs; when they are read, it is as late as that.
+        at: the wall clock of the runs; they are read as of then.
     """
     pages = client.get_paginator("scan").paginate(TableName=TABLE_NAME)
     items = [item for page in pages for item in page["Items"]]
@@ -62,19 +59,19 @@ def save_runs(client: "DynamoDBClient", path: Path, *, at: datetime) -> None:
 
 @contextmanager
 def open_saved_runs(path: Path) -> Iterator[RunStore]:
-    """Lend a store of the runs in a file. What is written to it is forgotten.
+    """Yield a store of the runs in a file. What is written to it is not kept.
 
     Raises:
-        NoSavedRunsError: there is no such file, or it is not one of ours.
+        ArcadeJobsError: there is no such file, or it cannot be read.
     """
     try:
         with lzma.open(path, "rt", encoding="utf-8") as file:
             saved = json.load(file)
         at, items = parse_instant(saved["at"]), saved["items"]
     except FileNotFoundError:
-        raise NoSavedRunsError(f"{path}: no runs are saved there; make demo replays three weeks of them") from None
+        raise ArcadeJobsError(f"{path}: no runs are saved there; make demo replays three weeks of them") from None
     except (OSError, ValueError, LookupError, EOFError, lzma.LZMAError) as error:
-        raise NoSavedRunsError(f"{path}: cannot be read ({error}); make demo writes it anew") from None
+        raise ArcadeJobsError(f"{path}: cannot be read ({error}); make demo writes it anew") from None
     with emulated_dynamodb() as client:
         for start in range(0, len(items), BATCH):
             batch = items[start : start + BATCH]

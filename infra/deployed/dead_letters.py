@@ -1,8 +1,8 @@
-"""What was given up: shown, and sent again with its original event (DESIGN section 5, What catches what).
+"""Dead letters: shown, and sent again with their original event.
 
 A redrive invokes the function synchronously and deletes the message only after the run succeeded. Sent asynchronously,
 the message would be gone before anybody knew whether it helped; a synchronous invocation that fails goes to no queue
-and is tried by nobody else, so the message is the one copy, and stays. A slot that was settled meanwhile answers with
+and is retried by nobody else, so the message is the one copy, and stays. A slot that succeeded meanwhile answers with
 its stored result.
 """
 
@@ -12,31 +12,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.deployed.deployment import Deployment, asking
-from infra.deployed.trigger import TriggerError, first_line, invoke, time_limit
+from infra.deployed.deployment import Deployment, aws_errors
+from infra.deployed.trigger import describe_failure, invoke, time_limit
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.run import RunStatus
 from shared.domain.tick import BadEventError, Tick
 from shared.runs.record import format_instant
 
-HIDDEN_FOR = 30  # seconds in which a message that is only looked at is out of sight, should we die meanwhile
-MARGIN = 60  # seconds beyond the function's own limit in which a message that is sent again is out of sight
-LONG_POLL = 1  # seconds until SQS says that there is none; without it some of its servers are not asked
-MOST = 10  # messages that SQS hands out or takes at once
+LISTING = 30  # seconds for which a listed message stays hidden should the listing be killed
+MARGIN = 60  # seconds beyond the function's own limit for which a message that is sent again stays hidden
+LONG_POLL = 1  # seconds; a short poll asks only some of the servers of SQS, and may miss messages
+BATCH = 10  # messages; the most that SQS returns or takes in one call
 
 Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """An event that was given up.
+    """An event that was dead-lettered.
 
     Attributes:
-        id: the message's, in SQS.
-        event: the original, as the function was or would have been given it; None when the message holds none.
-        reason: why it was given up, in one line.
+        id: of the SQS message.
+        event: the original, as the function received it or would have; None when the message holds none.
+        reason: why it was dead-lettered, in one line.
         malformed: what is wrong with it, in one line, if the function would refuse it; None if it can be sent again.
-        received: how often it was received before this time, by whomever.
-        sent_at: when it came into the queue.
+        received: how often it was received before.
+        sent_at: when it entered the queue.
     """
 
     id: str
@@ -68,30 +69,30 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Redriven:
-    """What became of a dead letter.
+class RedriveResult:
+    """What a redrive did with a dead letter.
 
     Attributes:
-        is_settled: whether the run succeeded and the message is gone.
-        outcome: the run and its status, or why the message was left, in one line.
+        succeeded: the run did, and the message was deleted; else it stays in the queue.
+        outcome: the run and its status, or why there was none, in one line.
     """
 
-    letter: DeadLetter
-    is_settled: bool
+    dead_letter: DeadLetter
+    succeeded: bool
     outcome: str
 
     def to_json(self) -> dict[str, Any]:
         """The outcome, JSON-ready."""
         return {
-            "id": self.letter.id,
-            "job": self.letter.job,
-            "time": self.letter.time,
-            "settled": self.is_settled,
+            "id": self.dead_letter.id,
+            "job": self.dead_letter.job,
+            "time": self.dead_letter.time,
+            "succeeded": self.succeeded,
             "outcome": self.outcome,
         }
 
 
-def read_letter(job: str, message: Message, *, now: datetime) -> DeadLetter:
+def read_dead_letter(job: str, message: Message, *, now: datetime) -> DeadLetter:
     """Read a message of a job's dead-letter queue, in either of its shapes.
 
     A rule's or a schedule's target queue holds the bare event, with the reason in message attributes. Lambda's failure
@@ -100,7 +101,7 @@ def read_letter(job: str, message: Message, *, now: datetime) -> DeadLetter:
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 
     Args:
-        job: whose queue.
+        job: of the queue.
         message: as SQS returns it, with all attributes.
         now: the wall clock, aware.
     """
@@ -130,25 +131,25 @@ def read_letter(job: str, message: Message, *, now: datetime) -> DeadLetter:
 
 
 def list_dead_letters(deployment: Deployment, job: str, *, now: datetime) -> list[DeadLetter]:
-    """Look at all dead letters of a job, the oldest first. They stay; SQS counts that they were received.
+    """All dead letters of a job, the oldest first. They stay in the queue; SQS counts that they were received.
 
     Args:
-        deployment: where.
+        deployment: of the queue.
         job: its name.
         now: the wall clock, aware.
 
     Raises:
-        DeploymentError: SQS refused.
+        ArcadeJobsError: SQS refused.
     """
     queue = _Queue(deployment, job)
     seen: dict[str, Message] = {}
     try:
-        while new := [m for m in queue.receive(MOST, hidden_for=HIDDEN_FOR) if m["MessageId"] not in seen]:
+        while new := [m for m in queue.receive(BATCH, visibility_timeout=LISTING) if m["MessageId"] not in seen]:
             seen |= {message["MessageId"]: message for message in new}
     finally:
-        queue.give_back(seen.values())
-    letters = [read_letter(job, message, now=now) for message in seen.values()]
-    return sorted(letters, key=lambda letter: letter.sent_at)
+        queue.release(seen.values())
+    found = [read_dead_letter(job, message, now=now) for message in seen.values()]
+    return sorted(found, key=lambda dead_letter: dead_letter.sent_at)
 
 
 def redrive(
@@ -157,72 +158,76 @@ def redrive(
     *,
     clock: Callable[[], datetime],
     report: Callable[[str], None],
-) -> list[Redriven]:
+) -> list[RedriveResult]:
     """Send each dead letter of a job to its function again, one after the other, and delete those that succeed.
 
-    1. Receive one, out of sight of others for as long as the function may run.
-    2. Leave it if the function would refuse it.
+    1. Receive one message, hidden from others for as long as the function may run.
+    2. Keep it if the function would refuse it.
     3. Invoke, and wait for the result. A scheduled event raises unless all is done.
     4. Delete the message if the run succeeded.
-    5. In the end, or when stopped, put those that were left back in sight.
+    5. At the end, or when interrupted, make the kept ones visible again.
 
     Args:
-        deployment: where.
+        deployment: of the queue and the function.
         job: its name.
         clock: the wall clock, aware.
-        report: is told before each one what is sent, and after it what came of it.
+        report: takes a line before each event, and one with its outcome.
 
     Raises:
-        DeploymentError, TriggerError: AWS could not be asked; messages that did not succeed are still there.
+        ArcadeJobsError: AWS could not be reached; messages that did not succeed are still there.
     """
     queue = _Queue(deployment, job)
     limit = time_limit(deployment, job)
-    held: dict[str, Message] = {}
-    redriven: list[Redriven] = []
+    kept: dict[str, Message] = {}
+    results: list[RedriveResult] = []
     try:
-        while messages := queue.receive(1, hidden_for=limit + MARGIN):
+        while messages := queue.receive(1, visibility_timeout=limit + MARGIN):
             [message] = messages
-            if message["MessageId"] in held:  # the redrive took so long that one is in sight again
-                held[message["MessageId"]] = message
+            is_repeated = message["MessageId"] in kept  # the redrive took so long that one is visible again
+            kept[message["MessageId"]] = message
+            if is_repeated:
                 break
-            held[message["MessageId"]] = message
-            letter = read_letter(job, message, now=clock())
-            if letter.malformed is None:
-                report(f"{job} {letter.time or letter.id}: sending it again, up to {limit} s")
-            done = _send(deployment, letter, limit=limit)
-            if done.is_settled:
+            dead_letter = read_dead_letter(job, message, now=clock())
+            name = f"{job} {dead_letter.time or dead_letter.id}"
+            if dead_letter.malformed is None:
+                report(f"{name}: sending it again, up to {limit} s")
+            result = _send(deployment, dead_letter, limit=limit)
+            if result.succeeded:
                 queue.delete(message)
-                del held[letter.id]
-            report(f"{job} {letter.time or letter.id}: {'settled' if done.is_settled else 'left'}: {done.outcome}")
-            redriven.append(done)
+                del kept[dead_letter.id]
+            report(f"{name}: {'deleted' if result.succeeded else 'kept'}: {result.outcome}")
+            results.append(result)
     finally:
-        queue.give_back(held.values())
-    return redriven
+        queue.release(kept.values())
+    return results
 
 
-def _send(deployment: Deployment, letter: DeadLetter, *, limit: int) -> Redriven:
-    if letter.malformed or letter.event is None:
-        return Redriven(letter=letter, is_settled=False, outcome=f"message {letter.id}: {letter.malformed}")
-    try:
-        result = invoke(deployment, letter.job, dict(letter.event), limit=limit)
-    except TriggerError as error:
-        return Redriven(letter=letter, is_settled=False, outcome=str(error))
-    # A manual event returns whatever the status.
-    is_settled = result["status"] == RunStatus.SUCCEEDED
-    return Redriven(letter=letter, is_settled=is_settled, outcome=f"{result['run_id']} {result['status']}")
+def _send(deployment: Deployment, dead_letter: DeadLetter, *, limit: int) -> RedriveResult:
+    succeeded = False
+    if dead_letter.malformed or dead_letter.event is None:
+        outcome = f"message {dead_letter.id}: {dead_letter.malformed}"
+    else:
+        try:
+            result = invoke(deployment, dead_letter.job, dict(dead_letter.event), limit=limit)
+        except ArcadeJobsError as error:
+            outcome = str(error)
+        else:
+            succeeded = result["status"] == RunStatus.SUCCEEDED  # a manual event returns whatever the status
+            outcome = f"{result['run_id']} {result['status']}"
+    return RedriveResult(dead_letter=dead_letter, succeeded=succeeded, outcome=outcome)
 
 
 def _reason_of_lambda(envelope: Mapping[str, Any]) -> str:
     context = envelope["requestContext"] if isinstance(envelope["requestContext"], dict) else {}
-    condition = str(context.get("condition", "given up"))
+    condition = str(context.get("condition", "dead-lettered"))
     if envelope.get("responsePayload") is None:  # too old, or never begun
         return condition
-    return f"{condition}: {first_line(envelope['responsePayload'])}"
+    return f"{condition}: {describe_failure(envelope['responsePayload'])}"
 
 
 def _reason_of_delivery(attributes: Mapping[str, Any]) -> str:
-    told = [attributes[name]["StringValue"] for name in ("ERROR_CODE", "ERROR_MESSAGE") if name in attributes]
-    return f"not delivered: {': '.join(told)}" if told else "not said"
+    errors = [attributes[name]["StringValue"] for name in ("ERROR_CODE", "ERROR_MESSAGE") if name in attributes]
+    return f"not delivered: {': '.join(errors)}" if errors else "no reason given"
 
 
 class _Queue:
@@ -231,14 +236,14 @@ class _Queue:
     def __init__(self, deployment: Deployment, job: str) -> None:
         self._sqs = deployment.client("sqs")
         self._url = deployment.dead_letter_queue(job)
-        self._what = f"{job}: dead letters"
+        self._subject = f"{job}: dead letters"
 
-    def receive(self, most: int, *, hidden_for: int) -> list[Message]:
-        with asking(self._what):
+    def receive(self, most: int, *, visibility_timeout: int) -> list[Message]:
+        with aws_errors(self._subject):
             answer = self._sqs.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=most,
-                VisibilityTimeout=hidden_for,
+                VisibilityTimeout=visibility_timeout,
                 WaitTimeSeconds=LONG_POLL,
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
                 MessageAttributeNames=["All"],
@@ -247,16 +252,16 @@ class _Queue:
         return messages
 
     def delete(self, message: Message) -> None:
-        with asking(self._what):
+        with aws_errors(self._subject):
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
 
-    def give_back(self, messages: Iterable[Message]) -> None:
-        """Put messages in sight. One that is so already makes no error: SQS answers for each by itself."""
-        given = list(messages)
-        for first in range(0, len(given), MOST):
+    def release(self, messages: Iterable[Message]) -> None:
+        """Make messages visible again. One that is so already is no error: SQS answers for each by itself."""
+        hidden = list(messages)
+        for first in range(0, len(hidden), BATCH):
             entries = [
                 {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
-                for number, message in enumerate(given[first : first + MOST])
+                for number, message in enumerate(hidden[first : first + BATCH])
             ]
-            with asking(self._what):
+            with aws_errors(self._subject):
                 self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)

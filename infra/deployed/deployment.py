@@ -1,9 +1,8 @@
-"""Finding a deployed stage: its stack's outputs tell the names of everything (DESIGN section 3, Command).
+"""Finding a deployed stage: its stack's outputs hold the names of everything.
 
-AWS and the laptop cloud are told apart here and nowhere else: the local one is the same code with another endpoint.
+AWS and the emulator of the laptop cloud differ here and nowhere else: another session, and an endpoint.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,21 +12,17 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.session import Session as BotocoreSession
 
+from infra.jobs import JOBS
+from infra.stage import stack_name
+from shared.domain.errors import ArcadeJobsError
 from shared.runs.store import RunStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-DEFAULT_STAGE = "dev"
-LOCAL_REGION = "us-east-1"
-LOCAL_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
-
-
-class DeploymentError(Exception):
-    """The stage cannot be found or reached. The message is one line that says what to do."""
+CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
+TITLES = {job.name: job.title for job in JOBS}  # what the outputs of a job begin with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +30,8 @@ class Deployment:
     """One deployed stage.
 
     Attributes:
-        stage: such as `dev` or `prod`.
-        account: the account it is in.
-        caller: the ARN of whoever asks.
-        session: whose credentials and region are used.
+        account: the id of the AWS account.
+        caller: the ARN that the session's credentials belong to.
         endpoint: of the emulator; None on AWS.
         outputs: those of the stack, by name.
     """
@@ -54,12 +47,12 @@ class Deployment:
         """The value of one output.
 
         Raises:
-            DeploymentError: the stack has no such output.
+            ArcadeJobsError: the stack has no such output.
         """
         try:
             return self.outputs[name]
         except KeyError:
-            raise DeploymentError(
+            raise ArcadeJobsError(
                 f"stack {stack_name(self.stage)} has no output {name}: deploy this version of it first"
             ) from None
 
@@ -70,30 +63,30 @@ class Deployment:
 
     def function(self, job: str) -> str:
         """The name of a job's function."""
-        return self.output(f"{_title(job)}FunctionName")
+        return self.output(f"{TITLES[job]}FunctionName")
 
     def dead_letter_queue(self, job: str) -> str:
         """The URL of a job's dead-letter queue."""
-        return self.output(f"{_title(job)}DeadLetterQueueUrl")
+        return self.output(f"{TITLES[job]}DeadLetterQueueUrl")
 
     def alarms(self, job: str | None) -> list[str]:
-        """The names of a job's alarms; None: of those for all jobs together, which the laptop does not have."""
-        names = self.outputs.get("AlarmNames") if job is None else self.output(f"{_title(job)}AlarmNames")
+        """The names of a job's alarms; None: of those for all jobs together, which the laptop cloud does not have."""
+        names = self.outputs.get("AlarmNames") if job is None else self.output(f"{TITLES[job]}AlarmNames")
         return names.split(",") if names else []
 
     def rule(self, job: str) -> str | None:
         """The name of the rule that fires a job; None when a schedule of EventBridge Scheduler does."""
-        return self.outputs.get(f"{_title(job)}RuleName")
+        return self.outputs.get(f"{TITLES[job]}RuleName")
 
     def schedule(self, job: str) -> str:
         """The name of the schedule that fires a job which no rule fires."""
-        return self.output(f"{_title(job)}ScheduleName")
+        return self.output(f"{TITLES[job]}ScheduleName")
 
     def is_enabled(self, job: str) -> bool:
         """Whether the job was deployed to fire."""
-        return self.output(f"{_title(job)}IsEnabled") == "true"
+        return self.output(f"{TITLES[job]}IsEnabled") == "true"
 
-    def client(self, service: str, config: Config = PATIENCE) -> Any:
+    def client(self, service: str, config: Config = CLIENT_CONFIG) -> Any:
         """A client of one of AWS's services, by its name in boto3."""
         return self.session.client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
 
@@ -102,67 +95,45 @@ class Deployment:
 
 
 @contextmanager
-def asking(what: str) -> Iterator[None]:
-    """Make what AWS refuses one line for the user, with what was asked before it.
+def aws_errors(subject: str) -> Iterator[None]:
+    """Turn an error of boto3 into one line for the user that begins with the subject.
 
     Raises:
-        DeploymentError: AWS refused, or was not reached.
+        ArcadeJobsError: AWS refused, or was not reached.
     """
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise DeploymentError(f"{what}: {' '.join(str(error).split())}") from error
+        raise ArcadeJobsError(f"{subject}: {' '.join(str(error).split())}") from error
 
 
-def stack_name(stage: str) -> str:
-    """The CloudFormation stack of a stage."""
-    return f"arcade-jobs-{stage}"
-
-
-def find_deployment(
-    stage: str, *, profile: str | None = None, region: str | None = None, endpoint: str | None = None
-) -> Deployment:
+def find_deployment(stage: str, *, session: boto3.Session, endpoint: str | None = None) -> Deployment:
     """Look a stage up by its stack.
 
     Args:
         stage: such as `dev`.
-        profile: of the AWS configuration; None: as the environment says.
-        region: None: as the profile or the environment says.
-        endpoint: of the emulator, whose credentials are not AWS's; None: AWS.
+        session: with the credentials and the region.
+        endpoint: of the emulator; None: AWS.
 
     Raises:
-        DeploymentError: no credentials, no region, or no such stack.
+        ArcadeJobsError: no credentials, no region, or no such stack.
     """
-    try:
-        session = boto3.Session(profile_name=profile, region_name=region) if endpoint is None else local_session()
-        identity = session.client("sts", endpoint_url=endpoint, config=PATIENCE).get_caller_identity()
-        cloudformation = session.client("cloudformation", endpoint_url=endpoint, config=PATIENCE)
-        [stack] = cloudformation.describe_stacks(StackName=stack_name(stage))["Stacks"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationError":
-            where = "on the laptop cloud" if endpoint else f"in account {identity['Account']}, {session.region_name}"
-            raise DeploymentError(f"stage {stage!r}: there is no stack {stack_name(stage)} {where}") from None
-        raise DeploymentError(f"stage {stage!r}: {error}") from None
-    except BotoCoreError as error:
-        raise DeploymentError(f"stage {stage!r}: {error}") from None
+    stack = stack_name(stage)
+    with aws_errors(f"stage {stage!r}"):
+        identity = session.client("sts", endpoint_url=endpoint, config=CLIENT_CONFIG).get_caller_identity()
+        cloudformation = session.client("cloudformation", endpoint_url=endpoint, config=CLIENT_CONFIG)
+        try:
+            [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationError":
+                raise
+            where = f"at {endpoint}" if endpoint else f"in account {identity['Account']}, {session.region_name}"
+            raise ArcadeJobsError(f"stage {stage!r}: there is no stack {stack} {where}") from None
     return Deployment(
         stage=stage,
         account=identity["Account"],
         caller=identity["Arn"],
         session=session,
         endpoint=endpoint,
-        outputs={output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
+        outputs={output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])},
     )
-
-
-def local_session() -> boto3.Session:
-    """A session with the laptop cloud, whatever profile, region or credentials this machine has for AWS."""
-    nothing = (None, None, os.devnull, None)
-    no_profile = (None, None, None, None)
-    session = BotocoreSession(session_vars={"profile": no_profile, "config_file": nothing, "credentials_file": nothing})
-    credentials = {name.lower(): value for name, value in LOCAL_CREDENTIALS.items()}
-    return boto3.Session(botocore_session=session, region_name=LOCAL_REGION, **credentials)
-
-
-def _title(job: str) -> str:
-    return "".join(word.capitalize() for word in job.split("-"))

@@ -1,4 +1,4 @@
-"""What a history of runs amounts to (DESIGN section 1: statistics)."""
+"""Statistics of a history of runs."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ from shared.runs.record import RunRecord, format_instant
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatistics:
-    """The runs of one job; durations in milliseconds. Dry runs are counted apart: they stand for no slot.
+    """The runs of one job; durations in milliseconds. Dry runs, which belong to no slot, are counted apart.
 
     Attributes:
-        by_status: how many runs stand how.
+        by_status: how many runs have each status.
         success_rate: of the runs that ended, 0 to 1; None when none has.
     """
 

@@ -1,29 +1,29 @@
-"""How a deployed stage stands, job by job: what an operator asks first when an alarm comes."""
+"""The status of a deployed stage, job by job: what an operator looks at first when an alarm comes."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from infra.deployed.deployment import Deployment, asking
+from infra.deployed.deployment import Deployment, aws_errors
 from infra.deployed.schedule import Schedule, read_schedule
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord, format_instant
 from shared.runs.store import RunStore
 
-RECENT = 100  # runs in which a success is looked for first; only a job that keeps failing needs more
+RECENT = 100  # runs to search for a success first; only a job that keeps failing needs more
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """How one job stands. Dry runs are left out, unless one is running.
+    """The status of one job. Dry runs are left out, unless one is running.
 
     Attributes:
-        running: what is at work now, and what was abandoned since the last success; the latest first.
+        running: what runs now, and what was abandoned since the last success; the latest first.
         last_run: the one that started last; None if there is none.
-        last_success: the one that finished last of those that succeeded.
-        dead_letters: messages in the queue, about; those out of sight included.
-        alarms: the names of the job's alarms that are raised.
+        last_success: of those that succeeded, the one that finished last.
+        dead_letters: the approximate number of messages in the queue, hidden ones included.
+        alarms: the names of the job's raised alarms.
         as_of: the wall clock, aware.
     """
 
@@ -37,7 +37,7 @@ class JobStatus:
 
     @property
     def job(self) -> str:
-        """Its name."""
+        """The name of the job."""
         return self.schedule.job
 
     @property
@@ -63,7 +63,7 @@ class JobStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How a stage stands: each job, and the raised alarms that are for all of them together."""
+    """The status of a stage: each job, and the raised alarms that are for all of them together."""
 
     jobs: Sequence[JobStatus]
     alarms: Sequence[str]
@@ -82,14 +82,14 @@ def job_status(
     alarms: Sequence[str],
     as_of: datetime,
 ) -> JobStatus:
-    """Put together how a job stands.
+    """Put the status of a job together.
 
     Args:
         schedule: of the job.
         runs: its runs, the latest start first.
         running: what is running or abandoned, of all jobs.
         dead_letters: how many there are.
-        alarms: which of its alarms are raised.
+        alarms: the names of its raised alarms.
         as_of: the wall clock, aware.
     """
     own = [record for record in runs if not record.dry_run]
@@ -115,10 +115,10 @@ def job_status(
 
 
 def read_status(deployment: Deployment, jobs: Collection[str], *, now: datetime) -> Status:
-    """Ask AWS how a stage stands.
+    """Read the status of a stage.
 
     Raises:
-        DeploymentError: AWS refused, or the stack is of another version.
+        ArcadeJobsError: AWS refused, or the stack is of another version.
         RunStoreError: the runs table cannot be reached.
     """
     store = deployment.run_store()
@@ -143,7 +143,7 @@ def read_status(deployment: Deployment, jobs: Collection[str], *, now: datetime)
 
 
 def _runs(store: RunStore, job: str) -> list[RunRecord]:
-    """The recent runs of a job; all, when none of them tells of a success."""
+    """The recent runs of a job; all, when none of them succeeded."""
     recent = store.list_runs(job, limit=RECENT)
     if len(recent) < RECENT or any(run.status is RunStatus.SUCCEEDED and not run.dry_run for run in recent):
         return recent
@@ -151,8 +151,8 @@ def _runs(store: RunStore, job: str) -> list[RunRecord]:
 
 
 def _raised(deployment: Deployment, names: Sequence[str]) -> set[str]:
-    """Which alarms are in ALARM. A composite is left out: those below it say what is wrong."""
-    with asking("alarms"):
+    """Which alarms are in ALARM. Composites are left out: those below them are more specific."""
+    with aws_errors("alarms"):
         found = deployment.client("cloudwatch").describe_alarms(
             AlarmNames=list(names), AlarmTypes=["MetricAlarm"], MaxRecords=100
         )
@@ -161,7 +161,7 @@ def _raised(deployment: Deployment, names: Sequence[str]) -> set[str]:
 
 def _count_dead_letters(deployment: Deployment, job: str) -> int:
     counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    with asking(f"{job}: dead letters"):
+    with aws_errors(f"{job}: dead letters"):
         found = deployment.client("sqs").get_queue_attributes(
             QueueUrl=deployment.dead_letter_queue(job), AttributeNames=list(counts)
         )

@@ -1,4 +1,4 @@
-"""Run a job by hand: `arcade-jobs trigger`, by Lambda's own invoke."""
+"""Running a job now, by Lambda's invoke."""
 
 import json
 from collections.abc import Callable
@@ -6,26 +6,22 @@ from datetime import datetime
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.deployed.deployment import PATIENCE, Deployment
+from infra.deployed.deployment import CLIENT_CONFIG, Deployment, aws_errors
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.tick import MAX_TEXT, Tick
 
 MARGIN = 30  # seconds a caller waits beyond the function's own limit
 
 
-class TriggerError(RuntimeError):
-    """The job was not run, or did not return. The message is one line."""
-
-
 def manual_event(*, actor: str, at: str | None, dry_run: bool, reason: str | None, now: datetime) -> dict[str, Any]:
-    """The event of DESIGN section 3 for a run by hand.
+    """The event of a manual run (docs/design.md, Contract).
 
     Args:
-        actor: who asks.
-        at: the slot to stand for, such as `2026-01-12T00:00:00Z`; None: now, for no slot.
+        actor: who triggers it.
+        at: the slot to run for, such as `2026-01-12T00:00:00Z`; None: now, for no slot.
         dry_run: report what would happen, change nothing.
-        reason: why.
+        reason: why; kept with the run.
         now: the wall clock, aware.
 
     Raises:
@@ -53,21 +49,21 @@ def trigger(
     """Invoke a job's function once.
 
     A synchronous call waits as long as the function may run, and is never sent again: a second one would be a second
-    run. An asynchronous one is queued by Lambda, which tries it again only if the invocation itself fails: a manual run
+    run. An asynchronous one is queued by Lambda, which retries it only if the invocation itself fails: a manual run
     returns its result, whatever the status.
 
     Args:
-        deployment: where.
+        deployment: of the function.
         job: its name.
         event: as `manual_event` makes it.
         is_asynchronous: do not wait for the result.
-        report: is told, before anything happens, what will be changed where.
+        report: takes one line, before anything happens: which function of which account.
 
     Returns:
-        The result of DESIGN section 3; or of an asynchronous call, `job`, `status: "queued"` and `request_id`.
+        The result (docs/design.md, Contract); of an asynchronous call, `job`, `status: "queued"` and `request_id`.
 
     Raises:
-        TriggerError: Lambda refused, the answer did not come, or the job raised.
+        ArcadeJobsError: Lambda refused, the answer did not come, or the job raised.
     """
     report(f"{deployment}: {deployment.function(job)}")
     return invoke(deployment, job, event, limit=time_limit(deployment, job), is_asynchronous=is_asynchronous)
@@ -77,51 +73,47 @@ def time_limit(deployment: Deployment, job: str) -> int:
     """How long a job's function may run, in seconds.
 
     Raises:
-        TriggerError: Lambda refused.
+        ArcadeJobsError: Lambda refused.
     """
-    try:
-        asked = deployment.client("lambda").get_function_configuration(FunctionName=deployment.function(job))
-    except (BotoCoreError, ClientError) as error:
-        raise TriggerError(f"{job}: {' '.join(str(error).split())}") from error
-    limit: int = asked["Timeout"]
+    with aws_errors(job):
+        found = deployment.client("lambda").get_function_configuration(FunctionName=deployment.function(job))
+    limit: int = found["Timeout"]
     return limit
 
 
 def invoke(
     deployment: Deployment, job: str, event: dict[str, Any], *, limit: int, is_asynchronous: bool = False
 ) -> dict[str, Any]:
-    """Send an event to a job's function, once; as `trigger`, without a word.
+    """Send an event to a job's function, once; as `trigger`, but without a report.
 
     Args:
-        deployment: where.
+        deployment: of the function.
         job: its name.
         event: scheduled or manual.
         limit: how long the function may run, in seconds.
         is_asynchronous: do not wait for the result.
 
     Raises:
-        TriggerError: Lambda refused, the answer did not come, or the job raised.
+        ArcadeJobsError: Lambda refused, the answer did not come, or the job raised.
     """
-    once = PATIENCE.merge(Config(read_timeout=limit + MARGIN, retries={"total_max_attempts": 1}))
-    try:
+    once = CLIENT_CONFIG.merge(Config(read_timeout=limit + MARGIN, retries={"total_max_attempts": 1}))
+    with aws_errors(job):
         answer = deployment.client("lambda", once).invoke(
             FunctionName=deployment.function(job),
             InvocationType="Event" if is_asynchronous else "RequestResponse",
             Payload=json.dumps(event).encode(),
         )
-    except (BotoCoreError, ClientError) as error:
-        raise TriggerError(f"{job}: {' '.join(str(error).split())}") from error
     if is_asynchronous:
         return {"job": job, "status": "queued", "request_id": answer["ResponseMetadata"]["RequestId"]}
     payload = json.loads(answer["Payload"].read() or b"null")
     if "FunctionError" in answer:
-        raise TriggerError(f"{job}: {first_line(payload)}")
+        raise ArcadeJobsError(f"{job}: {describe_failure(payload)}")
     result: dict[str, Any] = payload
     return result
 
 
-def first_line(payload: Any) -> str:
-    """What Lambda tells of a function that raised or was killed, in one line."""
+def describe_failure(payload: Any) -> str:
+    """What Lambda answers for a function that raised or was killed, in one line."""
     if not isinstance(payload, dict):
         return str(payload)
     kind, message = payload.get("errorType"), payload.get("errorMessage", payload)

@@ -1,9 +1,8 @@
 """The AWS emulator of the laptop cloud: ministack, one process in an environment of its own.
 
 It outlives the command that started it. Its folder is on its command line, so that a process id that was used again is
-never taken for it. It answers on loopback only. It saves its state when it is asked to stop (SIGTERM), but its buckets
-at once: of one that was killed, half of a deployment would be left. So each start keeps a copy of the state, and the
-start after a kill goes back to it.
+never taken for it. It answers on loopback only. It keeps its state in memory: to deploy again takes ten seconds,
+and half of a saved state would be worse than none.
 
 Its functions inherit its environment. So it gets none of ours: a variable that the template forgets must be missing
 here as it would be on AWS.
@@ -14,7 +13,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -24,28 +22,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import boto3
 import psutil
+from botocore.session import Session as BotocoreSession
+
+from shared.domain.errors import ArcadeJobsError
 
 HOST = "127.0.0.1"
 PORT = 4566
+REGION = "us-east-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 START_TIMEOUT = 30  # seconds; it takes 0.3
-STOP_TIMEOUT = 30  # seconds; saving its state takes less than one
+STOP_TIMEOUT = 10  # seconds; it takes less than one
 SETTINGS = {
     "BIND_HOST": HOST,
-    "PERSIST_STATE": "1",
-    "S3_PERSIST": "1",
     # What else would listen, on every interface, or touch containers that are not ours.
     "IOT_MTLS_ENABLED": "0",
     "SFTP_ENABLED": "0",
     "DOCKER_HOST": "unix:///nonexistent",
 }
-# What it says, and goes on with nothing, when a file of its saved state cannot be used.
-STATE_REFUSALS = ("Persistence: failed to load", "refusing to load", "Failed to restore persisted state")
-FAREWELL = "Persistence: saved"
-
-
-class EmulatorError(RuntimeError):
-    """The emulator cannot be used. The message is one line that says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,31 +64,30 @@ def start(
     settings: Mapping[str, str] | None = None,
     inherit: Sequence[int] = (),
 ) -> Emulator:
-    """Start the emulator and wait until it answers; the one that already runs on this folder is returned as it is.
+    """Start the emulator and wait until it answers; one that already runs on this folder is returned as it is.
 
     Args:
-        folder: its state, log and temporary files; made on first use.
+        folder: its log and temporary files; made on first use.
         python: the interpreter of the environment that it is installed in; the functions run under it too.
         port: where it listens; 0 for any that is free.
         settings: more of ministack's variables.
         inherit: open file descriptors to keep open for as long as it lives.
 
     Raises:
-        EmulatorError: it is not installed; the port is taken; it died; its saved state cannot be used.
+        ArcadeJobsError: it is not installed; the port is taken; it died.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         if found := running(folder):
             if port not in {0, found.port}:
-                raise EmulatorError(f"the emulator already runs on port {found.port}, not {port}; stop it first")
+                raise ArcadeJobsError(f"the emulator already runs on port {found.port}, not {port}; stop it first")
             return found
         if not python.exists():
-            raise EmulatorError(f"the emulator is not installed ({python} is missing): run make local")
+            raise ArcadeJobsError(f"the emulator is not installed ({python} is missing): run make local")
         port = port or _free_port()
         _refuse_taken(port)
-        log = _log(folder)
-        _settle_state(folder)
+        log = folder / "emulator.log"
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         (folder / "tmp").mkdir()
         with log.open("w") as output:
@@ -110,9 +104,8 @@ def start(
         _pid_file(folder).write_text(json.dumps(asdict(emulator)))
         try:
             _await_answer(emulator, process, log)
-            _refuse_lost_state(folder, log)
         except BaseException:
-            process.kill()  # not a clean stop: what it did not read, it must not overwrite
+            process.kill()
             process.wait()
             _pid_file(folder).unlink()
             raise
@@ -122,45 +115,40 @@ def start(
 
 def running(folder: Path) -> Emulator | None:
     """The emulator that runs on this folder, or None."""
-    emulator = _recorded(folder)
-    return emulator if emulator and _is_emulator(emulator.pid, folder.resolve()) else None
-
-
-def died(folder: Path) -> Emulator | None:
-    """The emulator that ran on this folder last and was killed, or None: the next start goes back to where it began."""
-    emulator, log = _recorded(folder), _log(folder)
-    if emulator is None or _is_emulator(emulator.pid, folder.resolve()):
+    try:
+        emulator = Emulator(**json.loads(_pid_file(folder).read_text()))
+    except (OSError, ValueError, TypeError):  # absent, or cut short by a crash
         return None
-    saved = log.exists() and FAREWELL in log.read_text(errors="replace")
-    return None if saved else emulator
+    return emulator if _is_emulator(emulator.pid, folder.resolve()) else None
 
 
 def stop(folder: Path) -> Emulator | None:
-    """Stop the emulator, its state saved; return the one that ran, or None.
-
-    Raises:
-        EmulatorError: it did not stop in time and was killed.
-    """
+    """Stop the emulator; return the one that ran, or None. One that does not end in time is killed."""
     folder = folder.resolve()
     if not folder.exists():
         return None
     with _locked(folder):
         emulator = running(folder)
         if emulator is None:
-            return None  # the record of one that was killed stays: the next start is to know
+            return None
         process = psutil.Process(emulator.pid)
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         try:
             process.wait(STOP_TIMEOUT)
         except psutil.TimeoutExpired:
             process.kill()
             process.wait()
-            raise EmulatorError(
-                f"the emulator (process {emulator.pid}) did not stop within {STOP_TIMEOUT} s and was killed:"
-                " what it did since its start is lost"
-            ) from None
         _pid_file(folder).unlink()
         return emulator
+
+
+def session() -> boto3.Session:
+    """A session with the emulator, whatever profile, region or credentials this machine has for AWS."""
+    nothing = (None, None, os.devnull, None)
+    no_profile = (None, None, None, None)
+    bare = BotocoreSession(session_vars={"profile": no_profile, "config_file": nothing, "credentials_file": nothing})
+    credentials = {name.lower(): value for name, value in CREDENTIALS.items()}
+    return boto3.Session(botocore_session=bare, region_name=REGION, **credentials)
 
 
 def _command(folder: Path, python: Path) -> list[str]:
@@ -169,25 +157,19 @@ def _command(folder: Path, python: Path) -> list[str]:
 
 
 def _environment(folder: Path, port: int) -> dict[str, str]:
-    """All that the emulator is given, and so all that a function finds beside what the template says."""
+    """All that the emulator gets, and so all that a function finds beside what the template sets."""
+    temporary = folder / "tmp"
     return {
         "PATH": os.defpath,
-        "HOME": str(folder),  # not the user's: his ~/.aws is not the functions' business
+        "HOME": str(folder),  # not the user's: ~/.aws is not the functions' business
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        "TMPDIR": str(folder / "tmp"),
+        "TMPDIR": str(temporary),
         "GATEWAY_PORT": str(port),
-        "STATE_DIR": str(folder / "state" / "services"),
-        "S3_DATA_DIR": str(folder / "state" / "s3"),
+        "STATE_DIR": str(temporary / "state"),
+        "S3_DATA_DIR": str(temporary / "s3"),
         **SETTINGS,
     }
-
-
-def _recorded(folder: Path) -> Emulator | None:
-    try:
-        return Emulator(**json.loads(_pid_file(folder).read_text()))
-    except (OSError, ValueError, TypeError):  # absent, or cut short by a crash
-        return None
 
 
 def _is_emulator(pid: int, folder: Path) -> bool:
@@ -197,21 +179,8 @@ def _is_emulator(pid: int, folder: Path) -> bool:
         return False
 
 
-def _settle_state(folder: Path) -> None:
-    """Keep a copy of the state that a clean stop left; after a kill, go back to the copy."""
-    state, copy = folder / "state", folder / "state.copy"
-    source, target = (copy, state) if died(folder) else (state, copy)
-    shutil.rmtree(target, ignore_errors=True)
-    if source.exists():
-        shutil.copytree(source, target)
-
-
 def _pid_file(folder: Path) -> Path:
     return folder / "emulator.json"
-
-
-def _log(folder: Path) -> Path:
-    return folder / "emulator.log"
 
 
 @contextlib.contextmanager
@@ -234,13 +203,13 @@ def _refuse_taken(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise EmulatorError(
+            raise ArcadeJobsError(
                 f"port {port} is {_taken_by(port) or error.strerror}; choose another with --port"
             ) from None
 
 
 def _taken_by(port: int) -> str | None:
-    with contextlib.suppress(psutil.Error):  # macOS tells root only
+    with contextlib.suppress(psutil.Error):  # macOS shows connections to root only
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr[1:] == (port,):
                 return f"in use by {psutil.Process(connection.pid).name()} (process {connection.pid})"
@@ -251,9 +220,9 @@ def _await_answer(emulator: Emulator, process: "subprocess.Popen[bytes]", log: P
     deadline = time.monotonic() + START_TIMEOUT
     while not _answers(emulator):
         if process.poll() is not None:
-            raise EmulatorError(f"the emulator died at once: {_last_line(log)} (all of it: {log})")
+            raise ArcadeJobsError(f"the emulator died at once: {_last_line(log)} (all of it: {log})")
         if time.monotonic() > deadline:
-            raise EmulatorError(
+            raise ArcadeJobsError(
                 f"the emulator does not answer on port {emulator.port} after {START_TIMEOUT} s; see {log}"
             )
         time.sleep(0.05)
@@ -265,14 +234,6 @@ def _answers(emulator: Emulator) -> bool:
             return bool(response.status == 200)  # noqa: PLR2004
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _refuse_lost_state(folder: Path, log: Path) -> None:
-    for line in log.read_text(errors="replace").splitlines():
-        if any(refusal in line for refusal in STATE_REFUSALS):
-            raise EmulatorError(
-                f"the emulator cannot read its saved state: {line.strip()}; remove {folder} and start again"
-            )
 
 
 def _last_line(log: Path) -> str:

@@ -5,39 +5,49 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
+from infra.schema import guarded
 from infra.schema.comparison import differences
-from infra.schema.creation import quoted
 from infra.schema.differences import Difference, Kind, SchemaError
-from infra.schema.session import Session, home
+from infra.schema.quoting import quoted
+from infra.schema.revisions import first, head
+from infra.schema.session import Session, schema_of_tables
 
 TOUCH_TRIGGERS = "leaderboard_entries.arcade_jobs_touch_"
 
 
-def plan(session: Session) -> list[Difference]:
-    """List what is missing. Nothing is changed.
+def adopt(session: Session) -> None:
+    """Bring a platform's own tables to the first revision, and record it. Nothing that is there is dropped or changed.
 
     Raises:
-        SchemaError: something must be mended first.
+        SchemaError: something must be fixed first.
+        UpgradeError: a statement failed; what was done before stays.
+    """
+    complete(session, first())
+    mark_boards(session)
+    session.run_block(guarded.begin_body(session.schema, first()), expected=None)
+
+
+def complete(session: Session, version: str) -> None:
+    """Add what is missing of a revision, and mark the boards that were written to while no trigger noticed it.
+
+    Raises:
+        SchemaError: something must be fixed first.
+        UpgradeError: a statement failed; what was done before stays.
     """
     session.report("comparing the schema and its rows with the contract")
     with looking(session.connection) as schema:
-        found = differences(session.connection, schema, to_alter=True)
+        found = differences(session.connection, schema, version, to_alter=True)
     if refused := [difference for difference in found if difference.kind is Kind.REFUSED]:
         raise SchemaError(refused)
     for difference in found:
-        if difference.kind is Kind.WARNING:
+        if difference.kind is Kind.WARNING and version == head():
             session.report(f"warning: {difference}")
-    return [difference for difference in found if difference.kind is Kind.MISSING]
+    _add(session, [difference for difference in found if difference.kind is Kind.MISSING])
 
 
-def add(session: Session, missing: Sequence[Difference]) -> None:
-    """Add what is missing, and mark the boards that were written to while no trigger told of it.
-
-    Raises:
-        UpgradeError: a statement failed; what was done before stays.
-    """
+def _add(session: Session, missing: Sequence[Difference]) -> None:
     for number, difference in enumerate(missing, start=1):
-        session.report(f"[{number}/{len(missing)}] {difference}: mending it")
+        session.report(f"[{number}/{len(missing)}] {difference}: adding it")
         for statement in difference.statements:
             session.run(statement)
     if any(difference.where.startswith(TOUCH_TRIGGERS) for difference in missing):
@@ -46,14 +56,14 @@ def add(session: Session, missing: Sequence[Difference]) -> None:
 
 @contextlib.contextmanager
 def looking(connection: Connection) -> Iterator[str]:
-    """A transaction that is rolled back, whatever the session's settings; it yields the schema that is looked at.
+    """A transaction that is rolled back, independent of the session's settings; it yields the schema of the tables.
 
     Args:
         connection: in autocommit.
     """
     connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
-        schema = home(connection)
+        schema = schema_of_tables(connection)
         for setting in ("statement_timeout = 0", "TimeZone = 'UTC'", "DateStyle = 'ISO, MDY'"):
             connection.exec_driver_sql(f"SET LOCAL {setting}")
         # The contract's own tables will be in pg_temp, which comes first unless it is named.
@@ -66,7 +76,7 @@ def looking(connection: Connection) -> Iterator[str]:
 def mark_boards(session: Session) -> None:
     """Mark every board that has entries as pending, so that the next run ranks it.
 
-    It was written to while no trigger told of it. What is written from now on is told, so nothing falls between.
+    It was written to while no trigger noticed it. What is written from now on is noticed, so nothing falls between.
     """
     session.run(
         "INSERT INTO leaderboards (game_type, period_type, period_date)"

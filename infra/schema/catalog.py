@@ -1,19 +1,18 @@
 # ruff: noqa: S608 - the queries are put together from constants
 """What is there, as the server itself writes it.
 
-The contract is read in the same way: its statements are run in the temporary schema and rolled back. So both sides
-come from one server, and need no parser to be compared.
+The contract is read in the same way: the revisions are run in the temporary schema and rolled back. So both sides come
+from one server, and need no parser to be compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from infra.schema.creation import quoted, schema_statements
-from infra.schema.triggers import FUNCTIONS
-from shared.db import tables
+from infra.schema.quoting import quoted
+from infra.schema.revisions import created
 
 TEMPORARY = "pg_temp"
 
@@ -27,12 +26,16 @@ class Column:
         is_required: NOT NULL.
         default: its expression.
         has_sequence: it numbers new rows by itself, as an identity or by `nextval`.
+        is_generated: its values are made by an expression of other columns, which `default` is.
+        comment: what is written beside it.
     """
 
     type: str
     is_required: bool
     default: str | None
     has_sequence: bool
+    is_generated: bool
+    comment: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,7 @@ class Table:
         may_read: whether this role may read it.
         has_rows: whether there is a row; only looked up for ordinary tables.
         options: storage options such as `fillfactor`.
+        comment: what is written beside it.
         triggers: by name, their definition, and whether they fire.
         referenced_by: foreign keys that point here, as `(table, constraint)`.
     """
@@ -87,11 +91,23 @@ class Table:
     may_read: bool
     has_rows: bool
     options: Mapping[str, str]
+    comment: str | None
     columns: dict[str, Column] = field(default_factory=dict)
     constraints: dict[str, Constraint] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
     triggers: dict[str, tuple[str, bool]] = field(default_factory=dict)
     referenced_by: list[tuple[str, str]] = field(default_factory=list)
+
+    def has_constraint(self, name: str, contract: Constraint) -> bool:
+        """Whether the table has a constraint, or one that is as good, under any name."""
+        if contract.kind == "c":
+            same = (there for there in self.constraints.values() if there.definition == contract.definition)
+            return any(there.is_valid or not contract.is_valid for there in same)
+        if name in self.indexes and not self.indexes[name].of_constraint:
+            return False  # an index of ours that was not made a constraint yet
+        return any(
+            there.is_key and there.is_valid and there.columns == contract.columns for there in self.indexes.values()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,27 +123,33 @@ class Catalog:
     relations: dict[str, str]
 
 
-def read_wanted(connection: Connection) -> Catalog:
-    """What the contract wants. The transaction is to be rolled back: it holds the temporary tables."""
-    for statement in schema_statements(TEMPORARY):
+def read_contract(connection: Connection, statements: Sequence[str]) -> Catalog:
+    """What statements make in an empty schema. The transaction is to be rolled back: it holds the temporary tables.
+
+    Args:
+        connection: in a transaction.
+        statements: of the revisions, for `TEMPORARY`.
+    """
+    for statement in statements:
         connection.exec_driver_sql(statement)
     name = connection.scalar(text("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()"))
-    return read(connection, str(name), written=TEMPORARY)
+    return read(connection, str(name), statements, written=TEMPORARY)
 
 
-def read(connection: Connection, schema: str, *, written: str | None = None) -> Catalog:
-    """What a schema has.
+def read(connection: Connection, schema: str, statements: Sequence[str], *, written: str | None = None) -> Catalog:
+    """What a schema has of the tables and functions that statements make.
 
     Args:
         connection: in a transaction.
         schema: the schema's name in the catalog.
-        written: how its statements name it, if not so.
+        statements: of the revisions.
+        written: how the schema's own statements name it, if not so.
     """
     names = {quoted(schema), quoted(written or schema)}
     parameters = {
         "schema": schema,
-        "tables": list(tables.metadata.tables),
-        "functions": [function.name for function in FUNCTIONS],
+        "tables": created("TABLE", statements),
+        "functions": created("FUNCTION", statements),
     }
 
     def rows(query: str) -> list[Any]:
@@ -146,12 +168,18 @@ def read(connection: Connection, schema: str, *, written: str | None = None) -> 
             may_read=row.may_read,
             has_rows=row.kind == "r" and row.may_read and _has_rows(connection, quoted(schema), row.name),
             options=dict(option.split("=", 1) for option in row.options),
+            comment=row.comment,
         )
         for row in rows(_TABLES)
     }
     for row in rows(_COLUMNS):
         found[row.relation].columns[row.name] = Column(
-            type=row.type, is_required=row.is_required, default=row.default, has_sequence=row.has_sequence
+            type=row.type,
+            is_required=row.is_required,
+            default=row.default,
+            has_sequence=row.has_sequence,
+            is_generated=row.is_generated,
+            comment=row.comment,
         )
     for row in rows(_CONSTRAINTS):
         found[row.relation].constraints[row.name] = Constraint(
@@ -195,8 +223,9 @@ FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace WHERE n.nspname = 
 _TABLES = f"""
 SELECT t.relname AS name, t.relkind::text AS kind, pg_get_userbyid(t.relowner) AS owner,
        pg_has_role(t.relowner, 'USAGE') AS may_alter,
-       has_table_privilege(t.oid, 'SELECT') AS may_read, coalesce(t.reloptions, '{{}}') AS options
-FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace WHERE {_OURS}
+       has_table_privilege(t.oid, 'SELECT') AS may_read, coalesce(t.reloptions, '{{}}') AS options,
+       obj_description(t.oid, 'pg_class') AS comment
+FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace WHERE {_OURS} ORDER BY t.oid
 """
 
 # PostgreSQL 18 has NOT NULL constraints that are not validated yet: they promise nothing of the rows that are there.
@@ -206,7 +235,8 @@ SELECT t.relname AS relation, a.attname AS name, format_type(a.atttypid, a.attty
            SELECT FROM pg_constraint c WHERE c.conrelid = t.oid AND c.contype = 'n' AND c.conkey = ARRAY[a.attnum]
            AND NOT c.convalidated) AS is_required,
        pg_get_expr(d.adbin, d.adrelid) AS default,
-       a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false) AS has_sequence
+       a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false) AS has_sequence,
+       a.attgenerated <> '' AS is_generated, col_description(t.oid, a.attnum) AS comment
 FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
 JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum

@@ -1,74 +1,83 @@
-"""The statements that make the schema in an empty database, each of which can be sent on its own."""
+"""The statements that make what is missing of the contract, one by one."""
 
-from sqlalchemy import Column
-from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.schema import (
-    BaseDDLElement,
-    CreateColumn,
-    CreateIndex,
-    CreateTable,
-    SetColumnComment,
-    SetTableComment,
-)
+from collections.abc import Sequence
 
-from infra.schema.triggers import FUNCTIONS, TRIGGERS
-from shared.db import tables
-
-# How literal SQL is rendered: with a named parameter style a percent sign stays single.
-_DIALECT = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+from infra.schema.catalog import Column, Constraint, Table
+from infra.schema.quoting import literal, quoted
 
 
-# Alembic's own default name may be taken by the platform.
-VERSION_TABLE = "arcade_jobs_version"
-
-
-def quoted(name: str) -> str:
-    """A name as it is written in SQL."""
-    return _DIALECT.identifier_preparer.quote(name)
-
-
-def schema_statements(schema: str) -> list[str]:
-    """Everything, in order: tables with their indexes, trigger functions, triggers.
+def table_statements(schema: str, name: str, table: Table) -> list[str]:
+    """A table with its constraints, indexes and comments.
 
     Args:
-        schema: the name of a schema that is there.
+        schema: of the table.
+        name: of the table.
+        table: as the contract has it.
     """
+    where = f"{quoted(schema)}.{name}"
+    parts = [_column(column_name, column) for column_name, column in table.columns.items()]
+    parts += [_constraint(constraint_name, constraint) for constraint_name, constraint in table.constraints.items()]
+    lines = ",\n  ".join(parts)
+    options = ", ".join(f"{option} = {value}" for option, value in table.options.items())
+    indexes = [
+        f"CREATE {'UNIQUE ' * index.is_unique}INDEX {index_name} ON {where} USING {index.definition}"
+        for index_name, index in table.indexes.items()
+        if not index.of_constraint
+    ]
     return [
-        *(statement for name in tables.metadata.tables for statement in table_statements(schema, name)),
-        *(statement for function in FUNCTIONS for statement in function_statements(schema, function.name)),
-        *(trigger.statement(quoted(schema)) for trigger in TRIGGERS),
+        f"CREATE TABLE {where} (\n  {lines}\n){f' WITH ({options})' * bool(options)}",
+        *indexes,
+        *([f"COMMENT ON TABLE {where} IS {literal(table.comment)}"] if table.comment else []),
+        *(line for column_name, column in table.columns.items() for line in _comment(where, column_name, column)),
     ]
 
 
-def table_statements(schema: str, name: str) -> list[str]:
-    """One table, with its constraints, indexes and comments."""
-    table = tables.metadata.tables[name]
-    indexes = sorted(table.indexes, key=lambda index: str(index.name))
-    elements: list[BaseDDLElement] = [CreateTable(table), *map(CreateIndex, indexes)]
-    if table.comment:
-        elements.append(SetTableComment(table))
-    comments = (comment for column in table.columns for comment in _comments(schema, column))
-    return [*(_rendered(element, schema) for element in elements), *comments]
-
-
-def column_statements(schema: str, table: str, name: str) -> list[str]:
+def column_statements(schema: str, table: str, name: str, column: Column) -> list[str]:
     """ADD COLUMN of one column. Its constraints and indexes are not in it."""
-    column = tables.metadata.tables[table].columns[name]
-    added = f"ALTER TABLE {quoted(schema)}.{table} ADD COLUMN {_rendered(CreateColumn(column), schema)}"
-    return [added, *_comments(schema, column)]
+    where = f"{quoted(schema)}.{table}"
+    return [f"ALTER TABLE {where} ADD COLUMN {_column(name, column)}", *_comment(where, name, column)]
 
 
-def function_statements(schema: str, name: str) -> list[str]:
-    """One trigger function, which nobody can attach to a table of his own."""
-    function = next(function for function in FUNCTIONS if function.name == name)
-    written = quoted(schema)
-    return [function.statement(written), f"REVOKE ALL ON FUNCTION {written}.{name}() FROM PUBLIC"]
+def function_statements(schema: str, name: str, statements: Sequence[str]) -> list[str]:
+    """A trigger function, which nobody may attach to another table.
+
+    Args:
+        schema: of the function.
+        name: of the function.
+        statements: of the revisions, the last of which counts.
+    """
+    where = f"FUNCTION {quoted(schema)}.{name}()"
+    made = [statement for statement in statements if statement.startswith(f"CREATE OR REPLACE {where} ")]
+    return [made[-1], f"REVOKE ALL ON {where} FROM PUBLIC"]
 
 
-def _comments(schema: str, column: Column[object]) -> list[str]:
-    return [_rendered(SetColumnComment(column), schema)] if column.comment else []
+def trigger_statement(schema: str, table: str, name: str, statements: Sequence[str]) -> str:
+    """A trigger.
+
+    Args:
+        schema: of the table.
+        table: its name.
+        name: of the trigger.
+        statements: of the revisions, the last of which counts.
+    """
+    made = (statement for statement in statements if statement.startswith(f"CREATE OR REPLACE TRIGGER {name} "))
+    return [statement for statement in made if f" ON {quoted(schema)}.{table}\n" in statement][-1]
 
 
-def _rendered(element: BaseDDLElement, schema: str) -> str:
-    rendered = element.compile(dialect=_DIALECT, schema_translate_map={None: schema}, render_schema_translate=True)
-    return "\n".join(line.replace("\t", "  ").rstrip() for line in str(rendered).splitlines() if line.strip())
+def _column(name: str, column: Column) -> str:
+    parts = [name, column.type]
+    if column.has_sequence:
+        parts.append("GENERATED BY DEFAULT AS IDENTITY")
+    elif column.default is not None:
+        parts.append(f"DEFAULT {column.default}")
+    if column.is_required:
+        parts.append("NOT NULL")
+    return " ".join(parts)
+
+
+def _constraint(name: str, constraint: Constraint) -> str:
+    return f"CONSTRAINT {name} {constraint.definition}"
+
+
+def _comment(where: str, name: str, column: Column) -> list[str]:
+    return [f"COMMENT ON COLUMN {where}.{name} IS {literal(column.comment)}"] if column.comment else []

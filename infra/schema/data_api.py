@@ -1,50 +1,69 @@
-"""`db upgrade` and `db check` in a database that no connection reaches: through the Data API of the cluster.
+"""`db upgrade` and `db check` in a database that no connection reaches: through the Data API of its cluster.
 
-A statement is answered within 45 seconds, or goes on in the database when it is told to; a database that sleeps
+A statement is answered within 45 seconds, or goes on in the database when it is asked to; a database that sleeps
 refuses the first ones while it wakes up
-(https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/data-api.html).
+(https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/data-api.html). One call is one statement, and a
+transaction of several is of no use: of those AWS writes that each DDL statement commits what came before it
+(https://docs.aws.amazon.com/rdsdataservice/latest/APIReference/API_BeginTransaction.html). Hence blocks.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.deployed.deployment import PATIENCE, Deployment
-from infra.schema import Difference, Kind, UpgradeError, behind, remote
-from infra.schema.creation import VERSION_TABLE
-from shared.db import tables
-from shared.db.schema_check import COLUMNS, missing_among
+from infra.schema import guarded, roles, set_aside
+from infra.schema.differences import Difference, UpgradeError, missing
+from infra.schema.quoting import literal, quoted
+from infra.schema.revisions import NOTHING, VERSION_TABLE, head, steps_after
+from infra.schema.session import LOCKED, NO_SCHEMA, SCHEMA_OF_TABLES
+from infra.schema.tables import metadata
+from infra.schema.upgrade import behind
 
 LONGEST_STATEMENT = 65_536  # characters that the Data API takes
-READ_TIMEOUT = 60  # seconds; it answers within 45
+READ_TIMEOUT = 60  # seconds that a client is to wait for an answer: it comes within 45
 WAKING_PAUSE, WAKING_ATTEMPTS = 3, 60  # seconds, and how often: three minutes in all; it takes some 15 seconds
-TURN_PAUSE, TURN_ATTEMPTS = 2, 300  # seconds, and how often: ten minutes in all
+TURN_PAUSE, TURN_ATTEMPTS = 2, 300  # seconds, and how often: ten minutes in all for one statement
+LOCK_TIMEOUT = 5.0  # seconds; what comes after a waiting ALTER TABLE waits as long as it does
 ASLEEP = ("DatabaseResumingException", "DatabaseUnavailableException", "ServiceUnavailableError")
 UNANSWERED = "StatementTimeoutException"
+IN_A_TRANSACTION = "25001"  # the SQLSTATE of a statement that cannot run inside a transaction block
+
+_TABLES = "{" + ",".join([*metadata.tables, VERSION_TABLE]) + "}"
+# One row of text: the schema of the tables, and which of them are there, in their order.
+_LOOK = f"""
+SELECT CAST({SCHEMA_OF_TABLES} AS text), string_agg(name, ',' ORDER BY place)
+FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS contract (name, place)
+WHERE to_regclass(name) IS NOT NULL
+"""  # noqa: S608 - constants
+_COLUMNS = """
+SELECT contract.name, CAST(attname AS text)
+FROM unnest(CAST(:tables AS text[])) AS contract (name)
+JOIN pg_attribute ON attrelid = to_regclass(contract.name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+ORDER BY 1, attnum
+"""
 
 Row = tuple[str | None, ...]
 
 
 class _NotYetError(Exception):
-    """The statement has to wait for another one. The message says for which."""
+    """The statement has to wait for another one. The message is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataApi:
-    """The database of a stage.
+    """A database behind the Data API.
 
     Attributes:
-        client: of `rds-data`.
+        client: of `rds-data`; it is to wait `READ_TIMEOUT` for an answer.
         cluster: its ARN.
         secret: the ARN of the admin's password.
         database: its name.
         jobs_role: the role that runs the jobs.
-        report: takes lines that say what is going on.
-        pause: waits for a number of seconds.
+        report: takes lines of progress.
+        sleep: waits for a number of seconds.
     """
 
     client: Any
@@ -53,7 +72,7 @@ class DataApi:
     database: str
     jobs_role: str
     report: Callable[[str], None]
-    pause: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = time.sleep
 
     def query(self, sql: str, **parameters: str) -> list[Row]:
         """The rows of a statement whose columns are all text.
@@ -78,7 +97,7 @@ class DataApi:
         """
         if len(sql) > LONGEST_STATEMENT:
             raise UpgradeError(
-                f"{self.database}: the upgrade has {len(sql):,} characters, and the Data API takes"
+                f"{self.database}: a statement has {len(sql):,} characters, and the Data API takes"
                 f" {LONGEST_STATEMENT:,}; connect with DATABASE_URL instead"
             )
         self._execute(sql=sql, continueAfterTimeout=True)
@@ -91,95 +110,159 @@ class DataApi:
                 )
             except ClientError as error:
                 code, text = error.response["Error"]["Code"], _one_line(error.response["Error"]["Message"])
-                if code == UNANSWERED:
-                    raise _NotYetError("the statement goes on in the database") from error
-                if remote.TAKEN in text:
-                    raise _NotYetError(remote.TAKEN) from error
+                if guarded.MOVED in text:
+                    raise guarded.MovedError from error
+                if reason := _reason_to_wait(code, text):
+                    raise _NotYetError(reason) from error
                 if code not in ASLEEP:
                     raise UpgradeError(f"{self.database}: {text or code}") from error
                 self.report(f"the database is waking up ({attempt * WAKING_PAUSE} s)")
             except BotoCoreError as error:
                 raise UpgradeError(f"{self.database}: {_one_line(str(error))}") from error
-            self.pause(WAKING_PAUSE)
+            self.sleep(WAKING_PAUSE)
         waited = WAKING_ATTEMPTS * WAKING_PAUSE
         raise UpgradeError(f"{self.database}: it has not woken up for {waited} s; look at {self.cluster} in RDS")
 
 
-def open_data_api(
-    deployment: Deployment, *, report: Callable[[str], None], pause: Callable[[float], None] = time.sleep
-) -> DataApi:
-    """The database that was made with a stage's stack.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a look found.
 
-    Raises:
-        DeploymentError: the stack made none.
+    Attributes:
+        schema: where the tables are, or are to be.
+        tables: those of the contract that are there, the table of the version included.
+        version: what it reads; None before the first revision.
+        owner: of that table; None if there is none.
     """
-    return DataApi(
-        client=deployment.client("rds-data", PATIENCE.merge(Config(read_timeout=READ_TIMEOUT))),
-        cluster=deployment.output("DatabaseClusterArn"),
-        secret=deployment.output("DatabaseAdminSecretArn"),
-        database=deployment.output("DatabaseName"),
-        jobs_role=deployment.output("DatabaseUser"),
-        report=report,
-        pause=pause,
-    )
+
+    schema: str
+    tables: Sequence[str] = ()
+    version: str | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Runner:
+    """Steps of an upgrade through the Data API."""
+
+    api: DataApi
+    schema: str
+    role: str | None
+
+    def run_block(self, body: str, *, expected: str | None) -> None:
+        self.api.run(guarded.block(self.schema, body, lock_timeout=LOCK_TIMEOUT, expected=expected))
+
+    def build(self, statement: str) -> bool:
+        try:
+            self.api.run(statement)
+        except UpgradeError as error:
+            if f"SQLState: {IN_A_TRANSACTION}" not in str(error):
+                raise
+            self.api.report("the Data API runs everything in a transaction: the index is built while writers wait")
+            return False
+        return True
 
 
 def upgrade(api: DataApi) -> None:
-    """Create the roles and the schema in an empty database, or bring one that was made so up to date.
+    """Create the roles and the schema in an empty database, or bring one that has a revision up to date.
 
-    Two at once are safe. One that was killed has done everything or nothing; the next one finishes.
+    Two at once are safe. One that was killed is finished by the next one.
 
     Raises:
-        UpgradeError: it could not go on; nothing was changed.
+        UpgradeError: it could not go on; what was done stays, and the next upgrade goes on there.
     """
-    said = ""
+    reason = ""
     for _ in range(TURN_ATTEMPTS):
-        found = look(api)
-        statement = remote.upgrade_statement(found, jobs_role=api.jobs_role)
-        if not said:
-            api.report(f"{api.database}: {'completing' if found.version else 'creating'} roles, schema and rights")
         try:
-            api.run(statement)
+            _attempt(api)
+        except guarded.MovedError:
+            continue
         except _NotYetError as error:
-            if said != str(error):
-                said = str(error)
-                api.report(f"{said}; waiting for it")
+            if reason != str(error):
+                reason = str(error)
+                api.report(f"{reason}; waiting for it")
+            api.sleep(TURN_PAUSE)
         else:
             return
-        api.pause(TURN_PAUSE)
-    raise UpgradeError(f"{api.database}: {said}, for {TURN_ATTEMPTS * TURN_PAUSE} s now; try again later")
+    raise UpgradeError(f"{api.database}: {reason}, for {TURN_ATTEMPTS * TURN_PAUSE} s now; try again later")
 
 
 def check(api: DataApi) -> list[Difference]:
-    """Name the tables, columns and roles that are missing, and the revision unless it is this version's.
+    """Name the tables, columns and roles that are missing, the revision unless it is the last, and what is set aside.
 
     Raises:
         UpgradeError: it could not be looked up.
     """
     found = look(api)
-    names = "{" + ",".join(tables.metadata.tables) + "}"
-    columns = ((str(table), str(column)) for table, column in api.query(COLUMNS, tables=names))
-    missing = [(name, "is missing") for name in missing_among(columns)]
+    there = [(str(table), str(column)) for table, column in api.query(_COLUMNS, tables=_TABLES)]
+    tables = {table for table, _ in there}
+    listed = list(behind(found.version))
+    for table in metadata.tables.values():
+        names = [f"{table.name}.{column.name}" for column in table.columns if (table.name, column.name) not in there]
+        listed += [missing(name) for name in (names if table.name in tables else [table.name])]
     if not api.query("SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = :role", role=api.jobs_role):
-        missing.append((f"role {api.jobs_role}", "is missing"))
-    return [
-        *behind(found.version),
-        *(Difference(kind=Kind.MISSING, where=where, what=what) for where, what in missing),
-    ]
+        listed.append(missing(f"role {api.jobs_role}"))
+    if set_aside.TABLE in tables:
+        counts = [
+            (str(table), str(reason), int(str(count)))
+            for table, reason, count in api.query(set_aside.counts(found.schema))
+        ]
+        columns = {table: [name for of, name in there if of == table] for table in tables}
+        listed += set_aside.warnings(counts, columns)
+    return listed
 
 
-def look(api: DataApi) -> remote.Found:
+def look(api: DataApi) -> Found:
     """What is in the database.
 
     Raises:
-        UpgradeError: it could not be looked up.
+        UpgradeError: it could not be looked up, or there is no schema to look at.
     """
-    [(schema, names)] = api.query(remote.LOOK)
-    found = remote.found_from(schema, names)
-    if VERSION_TABLE not in found.tables:
-        return found
-    rows = api.query(remote.version_query(found.schema))
-    return replace(found, version=rows[0][0], owner=rows[0][1]) if rows else found
+    [(schema, names)] = api.query(_LOOK, tables=_TABLES)
+    if schema is None:
+        raise UpgradeError(NO_SCHEMA)
+    tables = tuple(names.split(",")) if names else ()
+    if VERSION_TABLE in tables:
+        table = f"{quoted(schema)}.{VERSION_TABLE}"
+        for version, owner in api.query(
+            f"SELECT CAST(version_num AS text), CAST(pg_get_userbyid(relowner) AS text) FROM {table}, pg_class"  # noqa: S608 - quoted
+            f" WHERE pg_class.oid = to_regclass({literal(table)})"
+        ):
+            return Found(schema=schema, tables=tables, version=version, owner=owner)
+    return Found(schema=schema, tables=tables)
+
+
+def _attempt(api: DataApi) -> None:
+    """Roles first, then what is left of the revisions, then rights: each a block."""
+    found = look(api)
+    if found.version is None and found.tables:
+        raise UpgradeError(
+            f"{', '.join(found.tables)}: there already, without a revision in {VERSION_TABLE}; nothing was changed."
+            " Connect with DATABASE_URL to adopt what is there"
+        )
+    steps = steps_after(found.version or NOTHING, found.schema)
+    owner = found.owner or roles.owner_of(api.jobs_role)
+    runner = _Runner(api=api, schema=found.schema, role=owner)
+    body = guarded.execute(*roles.creation_statements(api.jobs_role, schema=found.schema))
+    if found.version is None:
+        body = "\n".join((body, guarded.begin_body(found.schema, NOTHING, role=owner)))
+    runner.run_block(body, expected=found.version)
+    for place, step in enumerate(steps):
+        if place == 0 or step.number == 1:
+            api.report(f"{api.database}: {step}")
+        guarded.run_step(runner, step)
+    rights = guarded.execute(*roles.grant_statements(api.jobs_role, schema=found.schema))
+    runner.run_block(rights, expected=head())
+
+
+def _reason_to_wait(code: str, text: str) -> str | None:
+    if code == UNANSWERED:
+        return "the statement goes on in the database"
+    if guarded.BUSY in text:
+        return guarded.BUSY
+    if any(f"SQLState: {state}" in text for state in LOCKED):
+        return "others hold a lock"
+    return None
 
 
 def _one_line(text: str) -> str:

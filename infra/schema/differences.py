@@ -1,8 +1,10 @@
-"""What sets a database apart from the contract, and the statements that end it."""
+"""How a database differs from the contract, and the statements that fix it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from shared.domain.errors import ArcadeJobsError
 
 
 class Kind(StrEnum):
@@ -20,8 +22,8 @@ class Difference:
     Attributes:
         kind: who is to act on it.
         where: the table, column, constraint, index, trigger or function, such as `prize_pools.settled_by`.
-        what: what is the matter, as the rest of a sentence that begins with `where`.
-        statements: the SQL that ends it, to be run in this order, each on its own and outside a transaction.
+        what: the rest of a sentence that begins with `where`.
+        statements: the SQL that fixes it, to be run in this order, each on its own and outside a transaction.
         note: what to consider before running them; empty for most.
     """
 
@@ -32,7 +34,7 @@ class Difference:
     note: str = ""
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """The statements as text to run in psql."""
         return ";\n".join(self.statements) + ";" * bool(self.statements) + f" -- {self.note}" * bool(self.note)
 
@@ -40,14 +42,34 @@ class Difference:
         return f"{self.where} {self.what}"
 
 
-class UpgradeError(RuntimeError):
-    """The upgrade could not go on. The message is one line; what was done stays, and the next upgrade goes on there."""
+def refused(where: str, what: str, *statements: str, note: str = "") -> Difference:
+    """A difference that somebody must decide."""
+    return Difference(kind=Kind.REFUSED, where=where, what=what, statements=statements, note=note)
+
+
+def missing(where: str, *statements: str, what: str = "is missing") -> Difference:
+    """A difference that an upgrade ends."""
+    return Difference(kind=Kind.MISSING, where=where, what=what, statements=statements)
+
+
+def warning(where: str, what: str, *statements: str, note: str = "") -> Difference:
+    """A difference that the jobs can live with."""
+    return Difference(kind=Kind.WARNING, where=where, what=what, statements=statements, note=note)
+
+
+def rows_text(count: int) -> str:
+    """A number of rows, in English."""
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+class UpgradeError(ArcadeJobsError):
+    """The upgrade could not go on. What was done stays, and the next upgrade goes on there."""
 
 
 class SchemaError(UpgradeError):
     """The schema cannot be adopted as it is. Nothing was changed.
 
-    The message lists every difference, each followed by the statements that mend it.
+    The message lists every difference, each followed by the statements that fix it.
 
     Attributes:
         differences: those that were refused.
@@ -57,5 +79,5 @@ class SchemaError(UpgradeError):
         self.differences = tuple(differences)
         lines = ["the schema differs from the contract, and somebody must decide; nothing was changed"]
         for difference in differences:
-            lines += [f"- {difference}", *(f"    {line}" for line in difference.mend.splitlines())]
+            lines += [f"- {difference}", *(f"    {line}" for line in difference.fix.splitlines())]
         super().__init__("\n".join(lines))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Engine
 
-from infra.schema.creation import quoted
+from infra.schema.quoting import literal, quoted
 from infra.schema.session import begin
 
 # What `shared/db` does to each table, and no more. Locking rows (FOR UPDATE) asks for the right to update some column:
@@ -47,9 +47,9 @@ def grant_statements(role: str, *, schema: str = "public") -> list[str]:
 
 
 def creation_statements(jobs_role: str, *, schema: str) -> list[str]:
-    """Make both roles in a database of RDS: as its admin, who becomes a member of the owner.
+    """Make both roles in a database of RDS: as its admin, which becomes a member of the owner.
 
-    He must not become one of the jobs' role: RDS would ask him, too, for a token instead of his password
+    The admin must not become a member of the jobs' role: RDS would then ask for a token instead of the password
     (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html).
     """
     owner = owner_of(jobs_role)
@@ -67,27 +67,22 @@ def grant(
     role: str,
     *,
     report: Callable[[str], None] = lambda _: None,
-    pause: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Give a role what the jobs need, over a connection.
 
     Args:
         engine: on the database, as the owner of the tables.
         role: one that exists.
-        report: takes lines that say what is going on.
-        pause: waits for a number of seconds.
+        report: takes lines of progress.
+        sleep: waits for a number of seconds.
 
     Raises:
         UpgradeError: there is no such role, or this one may not grant.
     """
-    with begin(engine, report=report, pause=pause) as session:
+    with begin(engine, report=report, sleep=sleep) as session:
         for statement in grant_statements(role, schema=session.schema):
             session.run(statement)
-
-
-def literal(value: str) -> str:
-    """A text as it is written in SQL."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _creation(role: str, attribute: str) -> str:

@@ -1,7 +1,7 @@
 """The database as the functions see it: an environment, a permission to connect, and a place in the network.
 
-There is no NAT and no interface endpoint (DESIGN section 5, Network): tokens are signed in the function, logs leave
-through Lambda, DynamoDB and S3 are reached through gateway endpoints, which cost nothing.
+There is no NAT and no interface endpoint: tokens are signed in the function, logs leave through Lambda, DynamoDB and
+S3 are reached through gateway endpoints, which cost nothing (docs/decisions.md, Network).
 """
 
 from urllib.parse import quote
@@ -13,17 +13,17 @@ from aws_cdk import aws_rds as rds
 from constructs import Construct
 
 from infra.stack.acknowledged import acknowledge
-from infra.stack.context import DatabaseAddress, ExistingDatabase, NewDatabase
+from infra.stack.database_choice import ExistingDatabase, NewDatabase
 
 HTTPS = ec2.Port.tcp(443)
 ENGINE = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_7)
-PAUSE_AFTER = Duration.minutes(5)  # the shortest that Aurora takes; the hourly job wakes it for little more than that
+PAUSE_AFTER = Duration.minutes(5)  # the shortest that Aurora takes; the hourly job resumes it for little more
 LARGEST_CAPACITY = 4  # Aurora capacity units of 2 GB
 BACKUPS = Duration.days(7)
 
-# A function in a VPC makes its own network interfaces. The managed policy for this also grants logs on everything, so
-# the actions are listed here (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html); forgotten, the
-# template is valid and its deployment fails.
+# A function in a VPC creates its own network interfaces. The managed policy for this also grants logs on everything, so
+# the actions are listed here (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html). Without them the
+# template is valid, and its deployment fails.
 INTERFACE_ACTIONS = (
     *("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),
     *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"),
@@ -48,10 +48,10 @@ class Database(Construct):
         self.function_security_groups: list[ec2.ISecurityGroup] | None = None
 
     def grant_connect(self, role: iam.Role) -> None:
-        """Let a function's role connect. Nothing has to be granted where the URL holds all."""
+        """Let a function's role connect. With a password in the URL there is nothing to grant."""
 
     def _add_function_group(self, vpc: ec2.IVpc, database_group: ec2.ISecurityGroup, port: int) -> None:
-        """A group for the functions: out to the database and to HTTPS, which has no way but the gateway endpoints."""
+        """A group for the functions: out to the database, and to HTTPS, which leads to the gateway endpoints alone."""
         group = ec2.SecurityGroup(
             self, "Functions", vpc=vpc, allow_all_outbound=False, description="The functions of arcade-jobs"
         )
@@ -61,16 +61,16 @@ class Database(Construct):
         self.function_security_groups = [group]
 
 
-class GivenAddress(Database):
-    """A whole URL: the emulator's functions reach the laptop's database over the loopback."""
+class UrlDatabase(Database):
+    """A database that the functions reach by its URL alone, as the emulator's do over the loopback."""
 
-    def __init__(self, scope: Construct, id_: str, *, address: DatabaseAddress) -> None:
+    def __init__(self, scope: Construct, id_: str, *, url: str) -> None:
         super().__init__(scope, id_)
-        self.environment = {"DATABASE_URL": address.url, "DATABASE_AUTH": "url"}
+        self.environment = {"DATABASE_URL": url, "DATABASE_AUTH": "url"}
 
 
-class BroughtDatabase(Database):
-    """The operator's own database, in the network that it is in."""
+class ImportedDatabase(Database):
+    """A database that is there already, and the functions' way into its network."""
 
     def __init__(self, scope: Construct, id_: str, *, existing: ExistingDatabase) -> None:
         super().__init__(scope, id_)
@@ -89,7 +89,7 @@ class BroughtDatabase(Database):
         database_group = ec2.SecurityGroup.from_security_group_id(self, "Database", existing.security_group_id)
         self._add_function_group(self.vpc, database_group, existing.port)
         self.environment = {
-            "DATABASE_URL": address_of(existing.user, existing.host, str(existing.port), existing.name),
+            "DATABASE_URL": _url_without_password(existing.user, existing.host, str(existing.port), existing.name),
             "DATABASE_AUTH": existing.auth,
         }
         if existing.secret_arn:
@@ -109,7 +109,7 @@ class BroughtDatabase(Database):
             )
 
     def grant_connect(self, role: iam.Role) -> None:
-        """Allow tokens for the one database user, or the reading of the one secret."""
+        """Allow tokens for one database user, or to read one secret."""
         _grant_interfaces(role)
         if self._existing.resource_id:
             _grant_tokens(role, self._existing.resource_id, self._existing.user)
@@ -119,8 +119,8 @@ class BroughtDatabase(Database):
             )
 
 
-class MadeDatabase(Database):
-    """An Aurora PostgreSQL that sleeps when nobody asks it anything, in a network without a way out."""
+class AuroraDatabase(Database):
+    """An Aurora PostgreSQL that pauses when it is idle, in a network without a way out."""
 
     def __init__(self, scope: Construct, id_: str, *, new: NewDatabase) -> None:
         super().__init__(scope, id_)
@@ -167,14 +167,14 @@ class MadeDatabase(Database):
         self._add_function_group(vpc, group, port)
         host = self.cluster.cluster_endpoint.hostname
         self.environment = {
-            "DATABASE_URL": address_of(new.user, host, str(port), new.name),
+            "DATABASE_URL": _url_without_password(new.user, host, str(port), new.name),
             "DATABASE_AUTH": "iam",
         }
         self._acknowledge()
         self._add_outputs(new, host)
 
     def grant_connect(self, role: iam.Role) -> None:
-        """Allow tokens for the one database user."""
+        """Allow tokens for one database user."""
         _grant_interfaces(role)
         _grant_tokens(role, self.cluster.cluster_resource_identifier, self._user)
 
@@ -202,8 +202,8 @@ class MadeDatabase(Database):
         )
 
 
-def address_of(user: str, host: str, port: str, database: str) -> str:
-    """A SQLAlchemy URL without a password: a token or a secret takes its place when the function connects."""
+def _url_without_password(user: str, host: str, port: str, database: str) -> str:
+    """A SQLAlchemy URL without a password: a token or a secret is added when the function connects."""
     return f"postgresql+pg8000://{quote(user, safe='')}@{host}:{port}/{quote(database, safe='')}"
 
 

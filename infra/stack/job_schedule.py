@@ -1,7 +1,7 @@
 """What makes a job fire: one construct over EventBridge's two kinds of schedule, with the same event from both.
 
-A rule knows UTC only. Another zone needs EventBridge Scheduler, which follows its clock changes; where clocks jump at
-midnight it skips a 00:00 that does not exist, and the next run settles that day too (DESIGN section 2, Settling).
+A rule is in UTC always. Another zone needs EventBridge Scheduler, which follows its clock changes. Where clocks jump at
+midnight it skips a 00:00 that does not exist, and the next run settles that day too (docs/design.md, Settling).
 """
 
 from datetime import timedelta
@@ -20,11 +20,11 @@ from infra.stack.cron import to_eventbridge
 from shared.domain.tick import SCHEDULED_EVENT
 
 UTC_ZONES = ("UTC", "Etc/UTC")
-DELIVERY_ATTEMPTS = 8  # beside the first; the platform backs off between them, within the job's delivery window
+DELIVERY_RETRIES = 8  # with the platform's back-off, within the job's delivery window
 
 
 class JobSchedule(Construct):
-    """The schedule of one job. What could not be delivered goes to its dead-letter queue.
+    """The schedule of one job. What cannot be delivered goes to its dead-letter queue.
 
     Attributes:
         kind: `Rule` or `Schedule`.
@@ -45,63 +45,51 @@ class JobSchedule(Construct):
         super().__init__(scope, id_)
         zone = timezone if job.follows_zone and timezone not in UTC_ZONES else "UTC"
         description = f"{job.name}: {job.cron} {zone}"
+        expression = to_eventbridge(job.cron)
         if zone == "UTC":
             self.kind = "Rule"
-            self.name = self._add_rule(
-                job=job,
+            rule = events.Rule(
+                self,
+                "Rule",
                 description=description,
-                is_enabled=is_enabled,
-                function=function,
-                dead_letters=dead_letters,
+                schedule=events.Schedule.expression(expression),
+                enabled=is_enabled,
+                targets=[
+                    targets.LambdaFunction(
+                        function,
+                        dead_letter_queue=dead_letters,
+                        retry_attempts=DELIVERY_RETRIES,
+                        max_event_age=duration(job.delivery_window),
+                    )
+                ],
             )
+            self.name = rule.rule_name
         else:
             self.kind = "Schedule"
-            self.name = self._add_schedule(
-                job=job,
-                zone=zone,
+            schedule = scheduler.CfnSchedule(
+                self,
+                "Schedule",
                 description=description,
-                is_enabled=is_enabled,
-                function=function,
-                dead_letters=dead_letters,
+                schedule_expression=expression,
+                schedule_expression_timezone=zone,
+                state="ENABLED" if is_enabled else "DISABLED",
+                flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+                target=scheduler.CfnSchedule.TargetProperty(
+                    arn=function.function_arn,
+                    role_arn=self._scheduler_role(function, dead_letters).role_arn,
+                    input=self._event(),
+                    dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=dead_letters.queue_arn),
+                    retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
+                        maximum_retry_attempts=DELIVERY_RETRIES,
+                        maximum_event_age_in_seconds=int(job.delivery_window.total_seconds()),
+                    ),
+                ),
             )
+            self.name = schedule.ref
 
-    def _add_rule(
-        self,
-        *,
-        job: Job,
-        description: str,
-        is_enabled: bool,
-        function: lambda_.Function,
-        dead_letters: sqs.Queue,
-    ) -> str:
-        rule = events.Rule(
-            self,
-            "Rule",
-            description=description,
-            schedule=events.Schedule.expression(to_eventbridge(job.cron)),
-            enabled=is_enabled,
-            targets=[
-                targets.LambdaFunction(
-                    function,
-                    dead_letter_queue=dead_letters,
-                    retry_attempts=DELIVERY_ATTEMPTS,
-                    max_event_age=duration(job.delivery_window),
-                )
-            ],
-        )
-        return rule.rule_name
-
-    def _add_schedule(
-        self,
-        *,
-        job: Job,
-        zone: str,
-        description: str,
-        is_enabled: bool,
-        function: lambda_.Function,
-        dead_letters: sqs.Queue,
-    ) -> str:
-        role = iam.Role(
+    def _scheduler_role(self, function: lambda_.Function, dead_letters: sqs.Queue) -> iam.Role:
+        """What EventBridge Scheduler may do; a rule is let in by the policies of function and queue."""
+        return iam.Role(
             self,
             "Role",
             assumed_by=iam.ServicePrincipal(
@@ -116,29 +104,9 @@ class JobSchedule(Construct):
                 )
             },
         )
-        schedule = scheduler.CfnSchedule(
-            self,
-            "Schedule",
-            description=description,
-            schedule_expression=to_eventbridge(job.cron),
-            schedule_expression_timezone=zone,
-            state="ENABLED" if is_enabled else "DISABLED",
-            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
-            target=scheduler.CfnSchedule.TargetProperty(
-                arn=function.function_arn,
-                role_arn=role.role_arn,
-                input=self._event(),
-                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=dead_letters.queue_arn),
-                retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
-                    maximum_retry_attempts=DELIVERY_ATTEMPTS,
-                    maximum_event_age_in_seconds=int(job.delivery_window.total_seconds()),
-                ),
-            ),
-        )
-        return schedule.ref
 
     def _event(self) -> str:
-        """The event of a rule, written for Scheduler, which fills in what is in angle brackets.
+        """The event that a rule sends. Scheduler replaces what is in angle brackets.
 
         https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
         """
@@ -159,5 +127,5 @@ class JobSchedule(Construct):
 
 
 def duration(value: timedelta) -> Duration:
-    """The CDK's word for a length of time, in whole seconds."""
+    """The CDK's type for a length of time, in whole seconds."""
     return Duration.seconds(int(value.total_seconds()))

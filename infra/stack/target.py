@@ -1,7 +1,7 @@
-"""Where the stack is deployed to: AWS, or the emulator of the laptop cloud (DESIGN section 5, Local cloud).
+"""Where the stack is deployed to: AWS, or the emulator on a laptop.
 
-The two targets below are the one list of all that differs. Every construct is the same for both and looks its choice up
-here; a test compares the two templates and holds them to this list.
+The two targets below list all that differs. Every construct is the same for both and reads its choice here; a test
+compares the two templates and allows no other difference.
 """
 
 import sys
@@ -27,17 +27,17 @@ class Platform:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One place to deploy to, and all that is special about it.
+    """One place to deploy to.
 
     Attributes:
         name: the value of the context key `target`.
         platform: of the asset.
-        takes_database_url: whether DATABASE_URL is given whole, password and all, instead of a network (VPC, subnets,
-            security groups, `rds-db:connect`) around an address.
+        takes_database_url: whether DATABASE_URL is given whole, with its password, instead of an address in a network
+            (VPC, subnets, security groups, `rds-db:connect`).
         has_composite_alarms: whether one alarm per job gathers its others.
-        has_expression_alarms: whether alarms may compute: those of silence, and those that sum over the jobs.
-        removal_policy: what becomes of the runs table and the logs when the stack is destroyed.
-        is_protected: whether the runs table refuses to be deleted.
+        has_expression_alarms: whether alarms may use metric math: those of silence, and those that sum over the jobs.
+        removal_policy: of the runs table and the logs, when the stack is destroyed.
+        is_protected: whether the runs table has deletion protection.
     """
 
     name: str

@@ -152,7 +152,8 @@ _DELETE_ORPHANED_ENTRIES = text("""
 def delete_orphaned_entries(connection: Connection, *, ids: Sequence[int], before: datetime) -> DeletedOrphans:
     """Delete the entries that are orphans still; leave those that a player or a ranking holds.
 
-    Ids are in nobody's lock order: waiting for one entry while holding another could be a deadlock (S08).
+    Entries are taken by id here, which is outside the lock order: to wait for one while holding another could be a
+    deadlock (S08).
     """
     deleted, orphans = connection.execute(_DELETE_ORPHANED_ENTRIES, {"ids": list(ids), "before": before}).one()
     return DeletedOrphans(deleted, left=orphans - deleted)

@@ -1,4 +1,4 @@
-"""Connecting to PostgreSQL: verified TLS, a password from where the configuration says, and time limits."""
+"""Connecting to PostgreSQL: verified TLS, the configured source of the password, and time limits."""
 
 import logging
 import ssl
@@ -12,16 +12,16 @@ CONNECT_TIMEOUT = 10  # seconds
 LOCK_TIMEOUT = 5_000  # ms a statement waits for one holder of a lock
 STATEMENT_TIMEOUT = 60_000  # ms; the lock timeout counts for each holder anew, so it alone bounds nothing
 IDLE_IN_TRANSACTION_TIMEOUT = 30_000  # ms; a frozen process loses its locks
-# S11: what the database, its roles or the machine are set to does not matter.
+# S11: set for each session, so that settings of the database, its roles or the machine do not matter.
 SESSION = {
     "default_transaction_isolation": "read committed",  # S08: what settling is right under
-    "datestyle": "ISO, MDY",  # whatever the database's is, the driver reads ISO
+    "datestyle": "ISO, MDY",  # the only one that the driver reads
     "timezone": "UTC",
-    # S05: one bad row, or one who holds it, must not take the time of all the others.
+    # S05: one locked or slow row must not take the time of all the others.
     "lock_timeout": str(LOCK_TIMEOUT),
     "statement_timeout": str(STATEMENT_TIMEOUT),
     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT),
-    # A lost sandbox sends no FIN: the server is to notice within a minute that nobody is there.
+    # A lost sandbox sends no FIN: the server notices the dead peer within a minute.
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",

@@ -67,7 +67,7 @@ def describe(error: BaseException) -> str:
 def _field(error: BaseException, key: str) -> str | None:
     """A field of the server's error response: https://www.postgresql.org/docs/current/protocol-error-fields.html."""
     original: BaseException | None = error if isinstance(error, OSError) else getattr(error, "orig", None)
-    # A server that refuses a connection hangs up. pg8000 then fails to say goodbye, and that error hides the refusal.
+    # A server that refuses a connection hangs up. pg8000 then fails to send its Terminate, and that error hides it.
     while original is not None:
         fields = original.args[0] if original.args else None
         if isinstance(fields, dict):

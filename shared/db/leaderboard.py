@@ -15,9 +15,9 @@ class Chunk(NamedTuple):
     """A part of a board's new ranks.
 
     Attributes:
-        rows: how many new ranks it had; fewer than were asked for in the last chunk.
+        rows: how many new ranks it had; fewer than `most` in the last chunk.
         written: those whose entry is still there.
-        last_id: the highest entry id in it, where the next chunk goes on; 0 for no rows.
+        last_id: the highest entry id in it, where the next chunk begins; 0 for no rows.
     """
 
     rows: int
@@ -126,7 +126,7 @@ _COMPUTE_NEW_RANKS = text(f"INSERT INTO pg_temp.new_ranks (id, rank) {_CHANGED_R
 
 
 def compute_new_ranks(connection: Connection, board: Board) -> None:
-    """Read the whole board and keep the ranks that are to change."""
+    """Read the whole board and store the ranks that change in `new_ranks`."""
     connection.execute(_COMPUTE_NEW_RANKS, board.key)
 
 

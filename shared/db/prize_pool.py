@@ -109,7 +109,7 @@ def find_winner(connection: Connection, pool: Pool, *, starts_at: datetime, ends
     """The first entry in ranking order that its own completed session backs; None if there is none.
 
     Args:
-        connection: its transaction holds the lock of the pool, if the answer is to be acted on.
+        connection: its transaction holds the lock of the pool, unless this is a preview.
         pool: whose board the entry is on.
         starts_at: the period's first instant: the session was completed in the period.
         ends_at: the first instant after it.

@@ -78,10 +78,10 @@ def local_day(at: datetime, zone: ZoneInfo) -> date:
     """The local date whose day contains the instant: `local_midnight(d) <= at < local_midnight(d + 1)`.
 
     It is the wall clock's date but for one case: clocks set back across midnight show the old date once more, and the
-    new day, which has begun, goes on.
+    new day, which has begun, continues.
     """
     day = at.astimezone(zone).date()
-    # S10: no local day is settled while it goes on.
+    # S10: no local day is settled before its end.
     return day + ONE_DAY if local_midnight(day + ONE_DAY, zone) <= at else day
 
 

@@ -1,4 +1,4 @@
-"""What passes between the runner and a job: the run that is asked for, and the outcome of the work."""
+"""What the runner gives to a job, and gets back: the run, and the outcome of its work."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ STOP_BEFORE_LIMIT = timedelta(seconds=15)
 
 
 class RunStatus(StrEnum):
-    """How a run stands (docs/design.md, Contract). `ABANDONED` is derived when read, never stored."""
+    """The status of a run (docs/design.md, Contract). `ABANDONED` is derived when read, never stored."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -27,7 +27,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One attempt at a run, as a job sees it.
+    """One attempt at a run.
 
     Attributes:
         id: `<job>:<slot>` or `<job>:<request id>`; the pools that it settles carry it.
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def must_stop(self) -> bool:
-        """Whether the job is to leave the rest to the next attempt."""
+        """Whether the job leaves the rest to the next attempt, for lack of time."""
         return self.time_left() < STOP_BEFORE_LIMIT
 
 

@@ -11,7 +11,7 @@ from shared.domain.errors import ArcadeJobsError
 
 SCHEDULED_EVENT = "Scheduled Event"  # the detail-type of EventBridge; our Scheduler input carries it too
 MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run")
-MAX_AHEAD = timedelta(minutes=5)  # a scheduled time further ahead of the wall clock is refused: its scores are to come
+MAX_AHEAD = timedelta(minutes=5)  # a time further ahead of the wall clock is refused: its scores have not come
 MAX_TEXT = 500  # characters of actor and reason
 EXAMPLE_TIME = "2026-01-12T00:00:00Z"
 # Python's own reading is wider, and differs between its versions: week dates, any separator, no hyphens.
@@ -25,7 +25,7 @@ class BadEventError(ArcadeJobsError):
 
 
 class Trigger(StrEnum):
-    """Who asked for the run."""
+    """Where the request for a run came from."""
 
     SCHEDULED = "scheduled"
     MANUAL = "manual"
@@ -41,8 +41,8 @@ class Tick:
         slot: the scheduled time cut to the minute, when the run stands for a slot of the schedule; None otherwise.
         request_id: the id of the invocation; a retry of the platform has the same.
         dry_run: report what would happen, change nothing.
-        actor: who triggered it by hand, if they said so.
-        reason: why, if they said so.
+        actor: who triggered it by hand, if given.
+        reason: why, if given.
     """
 
     at: datetime
@@ -55,7 +55,7 @@ class Tick:
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether the platform retries and dead-letters this run, and so must be told of every failure."""
+        """Whether Lambda retries and dead-letters this run, which takes an exception for each failure."""
         return self.trigger is Trigger.SCHEDULED
 
     def run_id(self, job: str) -> str:

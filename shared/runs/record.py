@@ -15,21 +15,23 @@ MAX_RESULT_BYTES = 300_000  # of an item's 400 KB; the rest is for the other att
 class RunRecord:
     """One run of a job, as of its latest attempt. Instants are in UTC.
 
+    The order of the attributes is that of the indexes' projections: a deployed one cannot be changed.
+
     Attributes:
         run_id: `<job>:<slot>` or `<job>:<request id>`.
         trigger: scheduled or manual.
         scheduled_at: the tick.
         status: `abandoned` is derived when a running one is past its deadline.
-        duplicate: whether it is the stored result of an earlier attempt.
         attempt: from 1; 0 when the runs table could not be reached.
         started_at: of this attempt.
-        deadline_at: when Lambda stops this attempt at the latest.
         finished_at: None while it runs.
+        counts: the numbers of the result, by name.
+        deadline_at: when Lambda stops this attempt at the latest.
         dry_run: whether nothing was changed.
         actor: who triggered it by hand.
         reason: why they did.
-        counts: the numbers of the result, by name.
         result: the job's own, in full or with its lists cut; None while it runs, and in lists of runs.
+        duplicate: whether it is the stored result of an earlier attempt.
     """
 
     run_id: str
@@ -37,16 +39,16 @@ class RunRecord:
     trigger: str
     scheduled_at: datetime
     status: RunStatus
-    duplicate: bool = False
     attempt: int
     started_at: datetime
-    deadline_at: datetime
     finished_at: datetime | None = None
+    counts: Mapping[str, int] | None = None
+    deadline_at: datetime
     dry_run: bool = False
     actor: str | None = None
     reason: str | None = None
-    counts: Mapping[str, int] | None = None
     result: Mapping[str, Any] | None = None
+    duplicate: bool = False
 
     @property
     def duration_ms(self) -> int | None:
@@ -73,7 +75,10 @@ class RunRecord:
 
 
 _FIELDS = tuple(field.name for field in fields(RunRecord))
-STORED_ATTRIBUTES = (*(name for name in _FIELDS if name != "duplicate"), "duration_ms")
+_AFTER_FINISHED = _FIELDS.index("finished_at") + 1
+STORED_ATTRIBUTES = tuple(
+    name for name in (*_FIELDS[:_AFTER_FINISHED], "duration_ms", *_FIELDS[_AFTER_FINISHED:]) if name != "duplicate"
+)
 LISTED_ATTRIBUTES = tuple(name for name in STORED_ATTRIBUTES if name != "result")  # what an index of runs holds
 _JSON_OPTIONAL = ("dry_run", "actor", "reason")
 _JSON_ATTRIBUTES = (

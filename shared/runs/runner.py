@@ -15,7 +15,7 @@ from shared.runs.store import RunStore, RunStoreError
 
 
 class RunNotSucceededError(ArcadeJobsError):
-    """A scheduled run did not succeed: raised so that Lambda retries the event, and dead-letters it in the end."""
+    """A scheduled run did not succeed: raised so that Lambda retries the event, and dead-letters it at last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Runner:
 
         Args:
             job: its name, such as `prize-pool`.
-            tick: what asked for it.
+            tick: the request for it.
             work: the use case.
             time_left: what is left of the invocation.
 
@@ -71,7 +71,7 @@ class Runner:
             logger.info(f"run {record.status}", extra={"run": record.to_json()})
         finally:
             logger.thread_safe_clear_keys()
-        # S05: Lambda retries it, and dead-letters the event in the end.
+        # S05: Lambda retries it, and dead-letters the event after the last attempt.
         if tick.is_scheduled and record.status is not RunStatus.SUCCEEDED:
             raise RunNotSucceededError(_summary(record))
         return record

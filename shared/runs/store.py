@@ -143,7 +143,7 @@ class RunStore:
 
     def _query(self, index: RunsIndex, partition: str, limit: int | None) -> Iterator[RunRecord]:
         """Page through an index. Expired items stay in the table for up to two days, and are left out here (S14)."""
-        wanted = limit
+        remaining = limit
         request: dict[str, Any] = {
             "TableName": self.table_name,
             "IndexName": index.name,
@@ -156,17 +156,17 @@ class RunStore:
             },
             "ScanIndexForward": False,
         }
-        while wanted is None or wanted > 0:
-            if wanted is not None:
-                request["Limit"] = wanted
+        while remaining is None or remaining > 0:
+            if remaining is not None:
+                request["Limit"] = remaining
             try:
                 answer = self.client.query(**request)
             except (BotoCoreError, ClientError) as error:
                 raise RunStoreError(_describe(error)) from error
             for item in answer["Items"]:
                 yield self._record(item)
-            if wanted is not None:
-                wanted -= len(answer["Items"])
+            if remaining is not None:
+                remaining -= len(answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -176,7 +176,7 @@ class RunStore:
 
     def _record(self, item: Item) -> RunRecord:
         record = RunRecord.from_attributes({name: _read(value) for name, value in item.items()})
-        if record.status is RunStatus.RUNNING and record.deadline_at < self.clock():  # S04: nobody will finish it
+        if record.status is RunStatus.RUNNING and record.deadline_at < self.clock():  # S04: it was killed
             return replace(record, status=RunStatus.ABANDONED)
         return record
 

@@ -44,8 +44,9 @@ class Cleaner:
             try:
                 work(run, before, tally)
             except Exception as error:
-                if is_connection_lost(error):
-                    raise  # the other step would fail too
+                nothing_done = bool(tally.errors) and not tally.sessions
+                if is_connection_lost(error) or nothing_done:
+                    raise  # the other step would fail too, or has: such a run is failed, not partial
                 logger.exception("cleanup step failed", extra={"step": step})
                 tally.errors.append({"step": step, "error": describe(error)})
         sessions_left = 0 if run.tick.dry_run else self._count_sessions_left(run, before, tally)
@@ -64,7 +65,7 @@ class Cleaner:
             return
         last = db.FIRST_SESSION
         while True:
-            if run.must_stop:  # S12: what was deleted is committed; the next attempt goes on
+            if run.must_stop:  # S12: what was deleted is committed; the next attempt continues
                 tally.is_complete = False
                 return
             delete = partial(db.delete_expired_sessions, before=before, after=last, most=SESSION_BATCH)

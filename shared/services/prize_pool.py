@@ -20,7 +20,7 @@ from shared.services.results import prize_pool_result
 from shared.services.transactions import Transactions
 
 MAX_LOGGED = 20  # entries passed over that the log names, for each pool
-POLL_INTERVAL = 1.0  # seconds between two looks at the clock while late scores are waited for
+POLL_INTERVAL = 1.0  # seconds between two readings of the clock while late scores are waited for
 
 
 @dataclass(frozen=True, kw_only=True)

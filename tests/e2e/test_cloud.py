@@ -1,4 +1,4 @@
-"""The whole of it on a laptop: deployed by the CDK command to the emulator, run there, updated, restarted, destroyed.
+"""The whole of it on a laptop: deployed by the CDK command to the emulator, run, updated, started again, destroyed.
 
 The tests share one deployment, are run in order by one worker, and end with its destruction.
 """
@@ -17,14 +17,17 @@ import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import Engine, NullPool, create_engine, text
 
-from infra.deployed.dead_letters import DeadLetter, Redriven, list_dead_letters, redrive
-from infra.deployed.deployment import Deployment, DeploymentError
-from infra.deployed.schedule import Silence, State, pause, resume
+from infra import schema
+from infra.cli.local import guide
+from infra.deployed.dead_letters import DeadLetter, RedriveResult, list_dead_letters, redrive
+from infra.deployed.deployment import Deployment, find_deployment
+from infra.deployed.schedule import SilenceAlarm, State, pause, resume
 from infra.deployed.status import JobStatus, read_status
-from infra.deployed.trigger import TriggerError, manual_event, trigger
+from infra.deployed.trigger import manual_event, trigger
 from infra.local import cloud as laptop
 from infra.local import emulator, postgres
 from infra.local.cdk import Cdk
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
 from shared.runs.record import RunRecord
@@ -36,6 +39,10 @@ EVENTS = Path(__file__).parents[2] / "events"
 EVERY_MINUTE = {"schedule.leaderboard": "* * * * *"}
 SOON = 30.0  # seconds; only a failing test waits so long
 NEXT_MINUTE = 90.0  # seconds: a minute, a sweep of the emulator, a cold start
+
+
+def connect(folder: Path) -> Deployment:
+    return find_deployment("dev", session=emulator.session(), endpoint=laptop.endpoint(folder=folder))
 
 
 @dataclass
@@ -52,10 +59,14 @@ class LaptopCloud:
     def up(self, **context: str) -> list[str]:
         """Start what does not run, deploy with a changed context; return what was reported."""
         reported: list[str] = []
-        started = laptop.up(
-            folder=self.folder, port=None, context=EVERY_MINUTE | context, environment={}, report=reported.append
+        laptop.up(
+            folder=self.folder,
+            context=EVERY_MINUTE | context,
+            environment={},
+            prepare_database=schema.upgrade,
+            report=reported.append,
         )
-        self.deployment = started.deployment
+        self.deployment = connect(self.folder)
         return reported
 
     def cdk(self) -> Cdk:
@@ -84,7 +95,7 @@ class LaptopCloud:
     def dead_letters(self) -> list[DeadLetter]:
         return list_dead_letters(self.deployment, "cleanup", now=datetime.now(UTC))
 
-    def redrive(self) -> list[Redriven]:
+    def redrive(self) -> list[RedriveResult]:
         return redrive(self.deployment, "cleanup", clock=lambda: datetime.now(UTC), report=lambda _: None)
 
     def status(self, job: str) -> JobStatus:
@@ -99,16 +110,18 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaptopCloud]:
     """From nothing: no server, no emulator, no bootstrap; the ranking every minute."""
     folder, begun_at = tmp_path_factory.mktemp("cloud"), datetime.now(UTC)
     try:
-        started = laptop.up(
+        laptop.up(
             folder=folder,
             port=0,
             settings={"LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2"},
             context=EVERY_MINUTE,
             environment={},
+            prepare_database=schema.upgrade,
             report=lambda _: None,
         )
-        engine = create_engine(started.database_url, poolclass=NullPool)  # the server is restarted
-        yield LaptopCloud(folder=folder, deployment=started.deployment, engine=engine, begun_at=begun_at)
+        with postgres.serve(folder / "postgres", environment={}) as server:
+            engine = create_engine(server.url(laptop.DATABASE), poolclass=NullPool)  # the server is restarted
+        yield LaptopCloud(folder=folder, deployment=connect(folder), engine=engine, begun_at=begun_at)
     finally:
         laptop.down(folder=folder, report=lambda _: None)
 
@@ -183,15 +196,15 @@ def test_an_asynchronous_trigger_is_queued_and_runs(cloud: LaptopCloud) -> None:
     assert run.trigger == Trigger.MANUAL
 
 
-def test_a_trigger_says_in_one_line_why_a_function_refused(cloud: LaptopCloud) -> None:
-    told: list[str] = []
-    with pytest.raises(TriggerError, match=r"^cleanup: .*: event dry_run: expected true or false, got 'yes'$"):
-        trigger(cloud.deployment, "cleanup", {"dry_run": "yes"}, report=told.append)
-    [line] = told
+def test_a_trigger_reports_in_one_line_why_a_function_refused(cloud: LaptopCloud) -> None:
+    lines: list[str] = []
+    with pytest.raises(ArcadeJobsError, match=r"^cleanup: .*: event dry_run: expected true or false, got 'yes'$"):
+        trigger(cloud.deployment, "cleanup", {"dry_run": "yes"}, report=lines.append)
+    [line] = lines
     assert line.startswith("account 000000000000, us-east-1, stack arcade-jobs-dev: ")
 
 
-def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_settles_it_once_its_cause_is_mended(
+def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_once_its_cause_is_fixed(
     cloud: LaptopCloud,
 ) -> None:
     event = scheduled("cleanup") | {"time": "2026-01-16T03:00:00Z"}
@@ -202,18 +215,18 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_settles_it_o
             InvocationType="Event",
             Payload=json.dumps(event).encode(),
         )
-        [letter] = eventually(cloud.dead_letters)
+        [dead_letter] = eventually(cloud.dead_letters)
         failed = cloud.run("cleanup:2026-01-16T03:00Z")
-        [left] = cloud.redrive()
+        [kept] = cloud.redrive()
     finally:
         rename(cloud.engine, "elsewhere", "game_sessions")
-    assert (letter.event, letter.malformed) == (event, None)
-    assert re.match(r"RetriesExhausted: \S+: run cleanup:2026-01-16T03:00Z failed", letter.reason)
+    assert (dead_letter.event, dead_letter.malformed) == (event, None)
+    assert re.match(r"RetriesExhausted: \S+: run cleanup:2026-01-16T03:00Z failed", dead_letter.reason)
     assert failed is not None
     assert (failed.status, failed.attempt) == (RunStatus.FAILED, 3)
-    assert (left.letter.id, left.is_settled) == (letter.id, False)
+    assert (kept.dead_letter.id, kept.succeeded) == (dead_letter.id, False)
     assert cloud.status("cleanup").dead_letters == 1
-    assert [(done.is_settled, done.outcome) for done in cloud.redrive()] == [
+    assert [(result.succeeded, result.outcome) for result in cloud.redrive()] == [
         (True, "cleanup:2026-01-16T03:00Z succeeded")
     ]
     assert cloud.dead_letters() == []
@@ -226,7 +239,11 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_settles_it_o
 def test_a_pause_turns_a_schedule_off_and_a_resume_turns_it_on(cloud: LaptopCloud) -> None:
     assert pause(cloud.deployment, "prize-pool").state is State.ON
     paused = cloud.status("prize-pool").schedule
-    assert (paused.state, paused.silence, paused.expression) == (State.PAUSED, Silence.UNWATCHED, "cron(0 0 * * ? *)")
+    assert (paused.state, paused.silence_alarm, paused.expression) == (
+        State.PAUSED,
+        SilenceAlarm.NONE,
+        "cron(0 0 * * ? *)",
+    )
     assert resume(cloud.deployment, "prize-pool") == paused
     assert cloud.status("prize-pool").schedule.state is State.ON
 
@@ -245,8 +262,7 @@ def test_an_update_of_the_stack_takes_effect(cloud: LaptopCloud) -> None:
 
 
 def test_the_printed_lines_name_the_function_and_how_to_stop_it(cloud: LaptopCloud) -> None:
-    url = cloud.engine.url.render_as_string(hide_password=False)
-    lines = "\n".join(laptop.guide(laptop.Cloud(deployment=cloud.deployment, database_url=url)))
+    lines = "\n".join(guide(cloud.deployment))
     assert f"--function-name {cloud.deployment.function('prize-pool')} " in lines
     assert f"--endpoint-url {cloud.deployment.endpoint} " in lines
     assert "arcade-jobs local down" in lines
@@ -262,28 +278,32 @@ def test_a_schedule_fires_on_its_own(cloud: LaptopCloud) -> None:
     assert run.run_id == f"leaderboard:{run.scheduled_at:%Y-%m-%dT%H:%MZ}"
 
 
-def test_runs_survive_a_restart_and_then_a_kill(cloud: LaptopCloud) -> None:
+def test_a_stopped_cloud_starts_with_its_database_and_new_runs(cloud: LaptopCloud) -> None:
+    """Stopped in order, then killed."""
+    ranks = cloud.arcade.ranks(game="tetris")
     laptop.down(folder=cloud.folder, report=lambda _: None)
-    assert laptop.status(folder=cloud.folder) == laptop.Status(emulator=None, killed=None, has_postgres=False)
-    with pytest.raises(DeploymentError, match="the laptop cloud does not run; start it: arcade-jobs local up"):
-        laptop.connect(folder=cloud.folder)
+    assert laptop.status(folder=cloud.folder) == laptop.Status(emulator=None, has_postgres=False)
+    with pytest.raises(ArcadeJobsError, match="the laptop cloud does not run; start it: arcade-jobs local up"):
+        connect(cloud.folder)
     cloud.up()
-    assert cloud.invoke("prize-pool", scheduled("prize_pool"))["duplicate"] is True
+    assert cloud.deployment.run_store().list_runs("prize-pool") == []
+    assert cloud.invoke("prize-pool", scheduled("prize_pool"))["status"] == "succeeded"
     running = emulator.running(cloud.folder / "emulator")
     assert running is not None
     killed = psutil.Process(running.pid)
     killed.kill()
     killed.wait()
-    assert laptop.status(folder=cloud.folder) == laptop.Status(emulator=None, killed=running, has_postgres=True)
-    emulator.start(cloud.folder / "emulator", python=laptop.emulator_python(), port=running.port)
-    assert cloud.invoke("prize-pool", scheduled("prize_pool"))["duplicate"] is True
+    assert laptop.status(folder=cloud.folder) == laptop.Status(emulator=None, has_postgres=True)
+    cloud.up()
+    assert cloud.deployment.run_store().list_runs("prize-pool") == []
+    assert cloud.arcade.ranks(game="tetris") == ranks
 
 
 def test_a_destroyed_stack_leaves_nothing_but_the_database(cloud: LaptopCloud) -> None:
     functions = [cloud.deployment.function(job) for job in ("prize-pool", "leaderboard", "cleanup")]
-    cloud.cdk().destroy()
-    with pytest.raises(DeploymentError, match="there is no stack arcade-jobs-dev on the laptop cloud"):
-        laptop.connect(folder=cloud.folder)
+    cloud.cdk().run("destroy", "arcade-jobs-dev", "--force")
+    with pytest.raises(ArcadeJobsError, match="there is no stack arcade-jobs-dev at http://"):
+        connect(cloud.folder)
     for function in functions:
         with pytest.raises(ClientError, match="ResourceNotFound"):
             cloud.deployment.client("lambda").get_function(FunctionName=function)

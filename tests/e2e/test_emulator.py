@@ -1,4 +1,4 @@
-"""The emulator's process: it outlives who started it, keeps its state, and says in one line what is wrong."""
+"""The emulator's process: it outlives its starter, keeps nothing, and reports in one line what is wrong."""
 
 import json
 import os
@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import psutil
 import pytest
 
 from infra.local import emulator, postgres
-from infra.local.emulator import Emulator, EmulatorError
+from infra.local.emulator import Emulator
+from shared.domain.errors import ArcadeJobsError
 
 PYTHON = Path(__file__).parents[2] / ".emulator" / "venv" / "bin" / "python"
 
@@ -30,13 +30,7 @@ def queues(running: Emulator) -> list[str]:
 
 
 def client(running: Emulator, service: str = "sqs"):
-    return boto3.client(
-        service,
-        endpoint_url=running.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    return emulator.session().client(service, endpoint_url=running.endpoint)
 
 
 def kill(running: Emulator) -> None:
@@ -51,7 +45,7 @@ def test_it_listens_on_loopback_only(folder):
     assert [tuple(address) for address in listening] == [("127.0.0.1", running.port)]
 
 
-def test_it_is_given_nothing_of_our_environment(folder, monkeypatch):
+def test_it_gets_nothing_of_our_environment(folder, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql+pg8000://secret")
     monkeypatch.setenv("AWS_PROFILE", "work")
     running = emulator.start(folder, python=PYTHON, port=0)
@@ -69,12 +63,6 @@ def test_it_is_given_nothing_of_our_environment(folder, monkeypatch):
     }
 
 
-def test_its_state_survives_a_restart(folder):
-    client(emulator.start(folder, python=PYTHON, port=0)).create_queue(QueueName="kept")
-    emulator.stop(folder)
-    assert [url.rsplit("/", 1)[1] for url in queues(emulator.start(folder, python=PYTHON, port=0))] == ["kept"]
-
-
 def test_it_outlives_the_process_that_started_it(folder):
     script = "import sys; from pathlib import Path; from infra.local import emulator;"
     script += "emulator.start(Path(sys.argv[1]), python=Path(sys.argv[2]), port=0)"
@@ -85,7 +73,7 @@ def test_it_outlives_the_process_that_started_it(folder):
 def test_starting_it_twice_returns_the_one_that_runs(folder):
     first = emulator.start(folder, python=PYTHON, port=0)
     assert emulator.start(folder, python=PYTHON, port=0) == first
-    with pytest.raises(EmulatorError, match=f"already runs on port {first.port}, not 1; stop it first"):
+    with pytest.raises(ArcadeJobsError, match=f"already runs on port {first.port}, not 1; stop it first"):
         emulator.start(folder, python=PYTHON, port=1)
 
 
@@ -94,39 +82,16 @@ def test_stopping_what_does_not_run_is_no_error(folder):
     assert emulator.running(folder) is None
 
 
-def test_a_killed_emulator_is_told_from_a_stopped_one_and_started_again(folder):
-    first = emulator.start(folder, python=PYTHON, port=0)
-    kill(first)
-    assert emulator.running(folder) is None
-    assert emulator.died(folder) == first
-    second = emulator.start(folder, python=PYTHON, port=0)
-    assert emulator.running(folder) == second
-    emulator.stop(folder)
-    assert emulator.died(folder) is None
-
-
-def test_after_a_kill_it_goes_back_to_where_it_began_and_not_half_way(folder):
-    first = emulator.start(folder, python=PYTHON, port=0)
-    client(first).create_queue(QueueName="kept")
-    emulator.stop(folder)
-    second = emulator.start(folder, python=PYTHON, port=0)
-    client(second).create_queue(QueueName="lost")
-    client(second, "s3").create_bucket(Bucket="written-at-once")
-    kill(second)
-    assert emulator.stop(folder) is None
-    third = emulator.start(folder, python=PYTHON, port=0)
-    assert [url.rsplit("/", 1)[1] for url in queues(third)] == ["kept"]
-    assert client(third, "s3").list_buckets()["Buckets"] == []
-
-
-def test_a_machine_that_was_shut_down_is_no_kill(folder):
-    running = emulator.start(folder, python=PYTHON, port=0)
-    client(running).create_queue(QueueName="kept")
-    process = psutil.Process(running.pid)
-    process.terminate()
-    process.wait()
-    assert emulator.died(folder) is None
-    assert [url.rsplit("/", 1)[1] for url in queues(emulator.start(folder, python=PYTHON, port=0))] == ["kept"]
+def test_it_starts_with_nothing_after_a_stop_and_after_a_kill(folder):
+    for end in (emulator.stop, lambda folder: kill(emulator.running(folder))):
+        running = emulator.start(folder, python=PYTHON, port=0)
+        assert queues(running) == []
+        assert client(running, "s3").list_buckets()["Buckets"] == []
+        client(running).create_queue(QueueName="lost")
+        client(running, "s3").create_bucket(Bucket="lost")
+        end(folder)
+        assert emulator.running(folder) is None
+    assert queues(emulator.start(folder, python=PYTHON, port=0)) == []
 
 
 def test_a_stranger_with_the_recorded_process_id_is_left_alone(folder):
@@ -145,42 +110,29 @@ def test_a_taken_port_is_refused_by_the_name_of_its_holder(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         name = psutil.Process().name()
-        with pytest.raises(EmulatorError) as refused:
+        with pytest.raises(ArcadeJobsError) as refused:
             emulator.start(folder, python=PYTHON, port=port)
     assert str(refused.value) == f"port {port} is in use by {name} (process {os.getpid()}); choose another with --port"
-    assert emulator.died(folder) is None
 
 
 def test_a_dead_child_is_reported_with_the_last_line_it_wrote(folder):
     with pytest.raises(
-        EmulatorError, match=r"^the emulator died at once: .*No module named ministack \(all of it: .*log\)$"
+        ArcadeJobsError, match=r"^the emulator died at once: .*No module named ministack \(all of it: .*log\)$"
     ):
         emulator.start(folder, python=Path(sys.executable), port=0)
     assert emulator.running(folder) is None
 
 
 def test_an_environment_that_is_not_there_is_named(folder):
-    with pytest.raises(EmulatorError, match=r"not installed \(nowhere/python is missing\): run make local"):
+    with pytest.raises(ArcadeJobsError, match=r"not installed \(nowhere/python is missing\): run make local"):
         emulator.start(folder, python=Path("nowhere/python"), port=0)
 
 
-def test_a_state_that_cannot_be_read_is_refused_and_kept(folder):
-    client(emulator.start(folder, python=PYTHON, port=0)).create_queue(QueueName="kept")
-    emulator.stop(folder)
-    state = folder / "state" / "services" / "sqs.json"
-    state.write_text("{")
-    with pytest.raises(EmulatorError, match=r"cannot read its saved state: .*sqs.*; remove .*emulator and start again"):
-        emulator.start(folder, python=PYTHON, port=0)
-    assert state.read_text() == "{"
-    assert emulator.running(folder) is None
-
-
-def test_one_that_does_not_stop_in_time_is_killed_and_said_so(folder, monkeypatch):
+def test_one_that_does_not_stop_in_time_is_killed(folder, monkeypatch):
     running = emulator.start(folder, python=PYTHON, port=0)
     os.kill(running.pid, signal.SIGSTOP)
     monkeypatch.setattr(emulator, "STOP_TIMEOUT", 0.1)
-    with pytest.raises(EmulatorError, match=r"did not stop within 0\.1 s and was killed"):
-        emulator.stop(folder)
+    assert emulator.stop(folder) == running
     assert not psutil.pid_exists(running.pid)
 
 

@@ -19,7 +19,6 @@ import pytest
 from sqlalchemy import Engine, text
 
 from infra.demo.runs_table import create_runs_table
-from infra.deployed.deployment import LOCAL_CREDENTIALS, LOCAL_REGION, local_session
 from infra.local import cloud, emulator
 from infra.stack import bundle
 from infra.stack.target import LOCAL
@@ -65,11 +64,11 @@ def variables(asset: Path, engine: Engine, tmp_path: Path) -> Iterator[dict[str,
     """All that the function is told, with a fresh database and runs table."""
     aws = emulator.start(tmp_path / "emulator", python=cloud.emulator_python(), port=0)
     try:
-        create_runs_table(local_session().client("dynamodb", endpoint_url=aws.endpoint), "runs")
+        create_runs_table(emulator.session().client("dynamodb", endpoint_url=aws.endpoint), "runs")
         yield {
-            **LOCAL_CREDENTIALS,
-            "AWS_REGION": LOCAL_REGION,
-            "AWS_DEFAULT_REGION": LOCAL_REGION,
+            **emulator.CREDENTIALS,
+            "AWS_REGION": emulator.REGION,
+            "AWS_DEFAULT_REGION": emulator.REGION,
             "AWS_ENDPOINT_URL": aws.endpoint,
             "DATABASE_URL": engine.url.render_as_string(hide_password=False),
             "RUNS_TABLE_NAME": "runs",

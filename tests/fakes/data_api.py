@@ -43,7 +43,9 @@ class FakeDataApi:
         asleep: how many requests a paused database refuses before it has woken up.
         limit: seconds that a statement may take.
         refusal: a code and a message that every request is refused with.
+        before: called before a statement is run.
         after: called when a statement has run, before it is answered.
+        in_transaction: whether every statement runs in a transaction block.
         going_on: statements that timed out for the caller and run on.
     """
 
@@ -51,12 +53,19 @@ class FakeDataApi:
     asleep: int = 0
     limit: float = 45
     refusal: tuple[str, str] | None = None
+    before: Callable[[str], None] = lambda _: None
     after: Callable[[str], None] = lambda _: None
+    in_transaction: bool = False
     statements: list[str] = field(default_factory=list)
     going_on: list[Future[Any]] = field(default_factory=list)
 
     cluster = "arn:aws:rds:eu-west-1:123456789012:cluster:arcade"
     secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:arcade"
+
+    @cached_property
+    def client(self) -> Any:
+        """A client of `rds-data`."""
+        return self.session.client("rds-data")
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -87,11 +96,12 @@ class FakeDataApi:
         if len(call["sql"]) > 65_536:
             raise DataApiError("ValidationException", "Member must have length less than or equal to 65536")
         self.statements.append(call["sql"])
+        self.before(call["sql"])
         engine = create_engine(self.url, poolclass=NullPool)
         session = engine.raw_connection()
         backend = int.from_bytes(cast("Any", session.driver_connection)._backend_key_data[:4], "big")
         executor = ThreadPoolExecutor(1)
-        running = executor.submit(_run, session, call)
+        running = executor.submit(_run, session, call, in_transaction=self.in_transaction)
         executor.shutdown(wait=False)
         try:
             return running.result(self.limit)
@@ -107,16 +117,21 @@ class FakeDataApi:
             self.after(call["sql"])
 
 
-def _run(session: PoolProxiedConnection, call: dict[str, Any]) -> dict[str, Any]:
+def _run(session: PoolProxiedConnection, call: dict[str, Any], *, in_transaction: bool) -> dict[str, Any]:
     """Over the extended protocol, which takes one statement."""
     try:
-        return _records(session.driver_connection, call)
+        if in_transaction:
+            session.driver_connection.execute_simple("BEGIN")
+        answer = _records(session.driver_connection, call)
+        session.driver_connection.execute_simple("COMMIT")  # one of no transaction does nothing
     except DatabaseError as error:
         fields = error.args[0]
         message = f"ERROR: {fields['M']}; SQLState: {fields['C']}"
         raise DataApiError("DatabaseErrorException", message) from None
     except InterfaceError:
         raise DataApiError("DatabaseErrorException", "The connection to the database was lost") from None
+    else:
+        return answer
     finally:
         session.invalidate()
 

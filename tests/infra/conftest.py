@@ -1,4 +1,4 @@
-"""Templates for the tests: each choice is synthesized once a session, with a stub for the asset and no validation."""
+"""Templates: each context is synthesized once a session, with a stub for the asset and without validation."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_credentials() -> Iterator[None]:
-    """Nothing here may ask AWS anything."""
+    """No test may call AWS."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)

@@ -36,5 +36,5 @@ def app(environment: Mapping[str, str], client: Any) -> Iterator[App]:
     built.engine.dispose()
 
 
-def run(built: App, job: str, event: dict[str, Any]) -> dict[str, Any]:
+def invoke(built: App, job: str, event: dict[str, Any]) -> dict[str, Any]:
     return replace(HANDLERS[job], app=lambda: built)(event, FakeContext())

@@ -1,10 +1,14 @@
-"""A synthesized template, asked by property instead of logical id; and contexts to make one from."""
+"""A synthesized template, searched by property instead of logical id; and contexts to make one from."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from infra.jobs import JOBS
+from infra.stage import DEFAULT_STAGE, stack_name
+from shared.metrics import NAMESPACE
 
 ROOT = Path(__file__).parents[2]
 CDK_CONTEXT = json.loads((ROOT / "cdk.json").read_text())["context"]
@@ -25,10 +29,12 @@ EXISTING_WITH_SECRET = {name: value for name, value in EXISTING.items() if name 
     "databaseAuth": "secret",
     "databaseSecretArn": SECRET_ARN,
 }
-MADE = {"createDatabase": "true"}
+NEW = {"createDatabase": "true"}
 LOCAL_URL = "postgresql+pg8000://postgres@127.0.0.1:5432/arcade"
 ON_LAPTOP = {"target": "local", "databaseUrl": LOCAL_URL}
-JOB_NAMES = ("prize-pool", "leaderboard", "cleanup")
+JOB_NAMES = tuple(job.name for job in JOBS)
+HANDLERS = {job.name: job.handler for job in JOBS}
+ALARM_PREFIX = f"{stack_name(DEFAULT_STAGE)}-"
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,10 @@ class Template:
         return found
 
     def function_id(self, job: str) -> str:
-        handler = f"functions.{job.replace('-', '_')}.handler"
         (id_,) = [
             id_
             for id_, found in self.resources("AWS::Lambda::Function").items()
-            if found["Properties"]["Handler"] == handler
+            if found["Properties"]["Handler"] == HANDLERS[job]
         ]
         return id_
 
@@ -111,15 +116,14 @@ class Template:
         return found
 
     def alarm_names(self) -> set[str]:
-        prefix = "arcade-jobs-dev-"
-        return {alarm["AlarmName"].removeprefix(prefix) for alarm in self.properties("AWS::CloudWatch::Alarm")}
+        return {alarm["AlarmName"].removeprefix(ALARM_PREFIX) for alarm in self.properties("AWS::CloudWatch::Alarm")}
 
     def composite_rule(self, job: str) -> str:
         """The rule of a job's composite alarm as CloudWatch gets it, with ARNs that end as on AWS."""
         (rule,) = [
             properties["AlarmRule"]
             for properties in self.properties("AWS::CloudWatch::CompositeAlarm")
-            if properties["AlarmName"] == f"arcade-jobs-dev-{job}"
+            if properties["AlarmName"] == f"{ALARM_PREFIX}{job}"
         ]
         alarms = self.resources("AWS::CloudWatch::Alarm")
         return "".join(
@@ -155,14 +159,14 @@ class Template:
         for alarm in self.properties("AWS::CloudWatch::Alarm"):
             queries = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
             for metric in [alarm, *queries]:
-                if metric.get("Namespace") == "ArcadeJobs":
+                if metric.get("Namespace") == NAMESPACE:
                     dimensions = frozenset((each["Name"], each["Value"]) for each in metric["Dimensions"])
                     yield metric["MetricName"], dimensions
 
     def _dashboard_metrics(self) -> Iterator[tuple[str, frozenset[tuple[str, str]]]]:
         for widget in self.dashboard():
             for namespace, name, *rest in widget["properties"].get("metrics", []):
-                if namespace == "ArcadeJobs":
+                if namespace == NAMESPACE:
                     pairs = [part for part in rest if isinstance(part, str)]
                     yield name, frozenset(zip(pairs[::2], pairs[1::2], strict=True))
 

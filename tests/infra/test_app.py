@@ -1,4 +1,4 @@
-"""The CDK app as the CDK runs it: a process that is given the context, and writes templates or what is wrong."""
+"""The CDK app as the CDK runs it: a process that is given the context, and writes templates or mistakes."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.template import CDK_CONTEXT, EXISTING, EXISTING_WITH_SECRET, MADE, ON_LAPTOP, ROOT
+from tests.infra.template import CDK_CONTEXT, EXISTING, EXISTING_WITH_SECRET, NEW, ON_LAPTOP, ROOT
 
 # Synthesizes every kind of stack with all validation and the AwsSolutions rules; a finding ends the process.
 WITH_ALL_RULES = """
@@ -51,8 +51,8 @@ def test_no_database_is_one_line_that_names_both_choices(tmp_path):
     done = synthesize(tmp_path, {})
     assert done.returncode == 1
     assert done.stderr == (
-        "arcade-jobs: database: none given; bring your own (-c vpcId=... and the others of docs/deploy.md), or have one"
-        " made with -c createDatabase=true\n"
+        "arcade-jobs: database: none given; name an existing one (-c vpcId=... and the others of docs/deploy.md), or"
+        " create one with -c createDatabase=true\n"
     )
     assert not list(tmp_path.iterdir())
 
@@ -68,10 +68,10 @@ def test_each_mistake_is_one_line_and_nothing_is_written(tmp_path):
     done = synthesize(tmp_path, mistakes)
     assert done.returncode == 1
     beginnings = [
-        "stage: 'Prod' does not fit",
+        "stage: expected a small letter, ",
         "timezone: 'Mars' is not an IANA time zone",
-        "schedule.cleanup: cron '0 0 31 2 *': day 31 never comes",
-        "ENABLE_CLEANUP_JOB: 'maybe' is neither true nor false",
+        "schedule.cleanup: cron '0 0 31 2 *': bad day-of-month",
+        "ENABLE_CLEANUP_JOB: expected one of true, false, got 'maybe'",
         "database: missing availabilityZones, subnetIds, ",
     ]
     for line, beginning in zip(done.stderr.splitlines(), beginnings, strict=True):
@@ -81,7 +81,7 @@ def test_each_mistake_is_one_line_and_nothing_is_written(tmp_path):
 
 @pytest.mark.xdist_group("bundle")
 def test_switches_are_read_from_the_environment(tmp_path):
-    done = synthesize(tmp_path, MADE, ENABLE_PRIZEPOOL_JOB="false")
+    done = synthesize(tmp_path, NEW, ENABLE_PRIZEPOOL_JOB="false")
     assert done.returncode == 0, done.stderr
     template = json.loads((tmp_path / "arcade-jobs-dev.template.json").read_text())
     states = [
@@ -95,7 +95,7 @@ def test_every_kind_of_stack_passes_all_rules(tmp_path):
     stub, out = tmp_path / "stub", tmp_path / "out"
     stub.mkdir()
     (stub / "stub.py").write_text("")
-    choices = [EXISTING | NOTIFIED, EXISTING_WITH_SECRET | LONDON, MADE | LONDON, MADE, ON_LAPTOP]
+    choices = [EXISTING | NOTIFIED, EXISTING_WITH_SECRET | LONDON, NEW | LONDON, NEW, ON_LAPTOP]
     done = subprocess.run(
         [sys.executable, "-c", WITH_ALL_RULES, str(out), str(stub), json.dumps(CDK_CONTEXT), json.dumps(choices)],
         env=environment(),

@@ -1,13 +1,13 @@
 """Where the functions connect to, and the network around it."""
 
-from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, MADE
+from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW
 
 
 def environment(template, job="prize-pool"):
     return template.function(job)["Environment"]["Variables"]
 
 
-def test_an_address_with_tokens_holds_no_password(synthesize):
+def test_a_url_with_tokens_has_no_password(synthesize):
     given = environment(synthesize(EXISTING))
     host = EXISTING["databaseHost"]
     assert given["DATABASE_URL"] == f"postgresql+pg8000://jobs@{host}:5432/arcade"
@@ -28,7 +28,7 @@ def test_the_functions_run_in_the_given_subnets(synthesize):
         assert len(network["SecurityGroupIds"]) == 1
 
 
-def test_the_functions_get_out_to_the_database_and_to_https_only(synthesize):
+def test_the_functions_reach_the_database_and_https_only(synthesize):
     template = synthesize(EXISTING)
     (group_id, group), *others = template.resources("AWS::EC2::SecurityGroup").items()
     assert not others
@@ -48,24 +48,24 @@ def test_route_tables_get_gateway_endpoints_for_dynamodb_and_s3(synthesize):
     assert all(endpoint["RouteTableIds"] == ["rtb-0123456789abcdef0"] for endpoint in endpoints)
 
 
-def test_endpoints_that_exist_are_left_alone(synthesize):
+def test_endpoints_that_exist_are_kept(synthesize):
     context = {name: value for name, value in EXISTING.items() if name != "routeTableIds"}
     assert not synthesize(context | {"gatewayEndpoints": "exist"}).resources("AWS::EC2::VPCEndpoint")
 
 
-def test_a_secret_is_named_to_the_functions(synthesize):
+def test_a_secret_is_passed_to_the_functions(synthesize):
     given = environment(synthesize(EXISTING_WITH_SECRET))
     assert given["DATABASE_AUTH"] == "secret"
     assert given["DATABASE_SECRET_ARN"] == EXISTING_WITH_SECRET["databaseSecretArn"]
 
 
-def test_a_made_database_sleeps_when_nobody_asks(synthesize):
-    scaling = synthesize(MADE).one("AWS::RDS::DBCluster")["ServerlessV2ScalingConfiguration"]
+def test_a_new_database_pauses_when_idle(synthesize):
+    scaling = synthesize(NEW).one("AWS::RDS::DBCluster")["ServerlessV2ScalingConfiguration"]
     assert scaling == {"MinCapacity": 0, "MaxCapacity": 4, "SecondsUntilAutoPause": 300}
 
 
-def test_a_made_database_is_encrypted_protected_and_reached_by_token_or_data_api(synthesize):
-    (resource,) = synthesize(MADE).resources("AWS::RDS::DBCluster").values()
+def test_a_new_database_is_encrypted_protected_and_reached_by_token_or_data_api(synthesize):
+    (resource,) = synthesize(NEW).resources("AWS::RDS::DBCluster").values()
     cluster = resource["Properties"]
     assert cluster["StorageEncrypted"] is True
     assert cluster["EnableIAMDatabaseAuthentication"] is True
@@ -73,13 +73,13 @@ def test_a_made_database_is_encrypted_protected_and_reached_by_token_or_data_api
     assert cluster["DeletionProtection"] is True
     assert resource["DeletionPolicy"] == "Snapshot"
     assert cluster["BackupRetentionPeriod"] == 7
-    (instance,) = synthesize(MADE).properties("AWS::RDS::DBInstance")
+    (instance,) = synthesize(NEW).properties("AWS::RDS::DBInstance")
     assert instance["DBInstanceClass"] == "db.serverless"
     assert instance["PubliclyAccessible"] is False
 
 
-def test_a_made_network_has_no_way_out_but_gateway_endpoints(synthesize):
-    template = synthesize(MADE)
+def test_a_new_network_has_no_way_out_but_gateway_endpoints(synthesize):
+    template = synthesize(NEW)
     assert len(template.resources("AWS::EC2::Subnet")) == 2
     for forbidden in ("NatGateway", "InternetGateway", "Route", "EIP"):
         assert not template.resources(f"AWS::EC2::{forbidden}")

@@ -1,4 +1,4 @@
-"""What wakes the operator: every alarm, what it does without data, whom it tells; and the dashboard."""
+"""Every alarm: when it is raised, what it does without data, who is notified; and the dashboard."""
 
 import json
 
@@ -6,8 +6,9 @@ import pytest
 
 from infra.deployed.schedule import SILENCE_COUNTS
 from infra.jobs import JOBS
-from infra.stack.monitoring import LONGEST_WINDOW
-from tests.infra.running import app, dynamodb, run
+from infra.stack.monitoring import MAX_WINDOW
+from shared.metrics import NAMESPACE
+from tests.infra.running import app, dynamodb, invoke
 from tests.infra.template import EXISTING, JOB_NAMES
 
 OF_EACH_JOB = ("errors", "dead-letters", "silence", "near-timeout")
@@ -21,7 +22,7 @@ def test_each_job_has_four_alarms_and_the_stack_two(synthesize):
     )
 
 
-def test_an_alarm_says_what_to_do_and_fits_into_a_message(synthesize):
+def test_an_alarm_names_a_command_and_fits_into_a_message(synthesize):
     for alarm in synthesize(EXISTING).properties("AWS::CloudWatch::Alarm"):
         assert "arcade-jobs " in alarm["AlarmDescription"], alarm["AlarmName"]
         assert len(alarm["AlarmDescription"]) <= 1024  # the most that CloudWatch takes
@@ -51,7 +52,7 @@ def test_silence_is_no_success_in_any_hour_of_the_window(synthesize, job, hours)
 
 
 def test_a_window_of_silence_is_one_that_cloudwatch_can_look_back():
-    assert all(job.silent_after <= LONGEST_WINDOW for job in JOBS)
+    assert all(job.silent_after <= MAX_WINDOW for job in JOBS)
 
 
 def test_a_disabled_job_may_be_silent(synthesize):
@@ -100,7 +101,7 @@ def test_what_is_lost_is_summed_over_all_functions(synthesize, name, metric):
     assert functions == {template.function_id(job) for job in JOB_NAMES}
 
 
-def test_one_composite_a_job_tells_of_trouble_and_of_its_end(synthesize):
+def test_one_composite_a_job_notifies_of_trouble_and_of_its_end(synthesize):
     template = synthesize(EXISTING)
     topic = {"Ref": next(iter(template.resources("AWS::SNS::Topic")))}
     composites = {found["AlarmName"]: found for found in template.properties("AWS::CloudWatch::CompositeAlarm")}
@@ -113,7 +114,7 @@ def test_one_composite_a_job_tells_of_trouble_and_of_its_end(synthesize):
         assert rule.count("OR") == len(OF_EACH_JOB) - 1
 
 
-def test_the_composite_has_a_switch_for_silence_that_a_pause_finds(synthesize):
+def test_the_composite_has_a_switch_for_silence_that_pause_finds(synthesize):
     for job in JOB_NAMES:
         rule = synthesize(EXISTING).composite_rule(job)
         assert SILENCE_COUNTS.findall(rule) == ["TRUE"]
@@ -136,14 +137,14 @@ def test_the_outputs_name_every_alarm(synthesize):
         assert f"arcade-jobs-dev-{job.name}-silence" in template.output(f"{job.title}AlarmNames")
 
 
-def test_no_trouble_is_told_twice(synthesize):
+def test_nothing_notifies_twice(synthesize):
     template = synthesize(EXISTING)
-    telling = {
+    notifying = {
         alarm["AlarmName"].removeprefix("arcade-jobs-dev-")
         for alarm in template.properties("AWS::CloudWatch::Alarm")
         if alarm.get("AlarmActions")
     }
-    assert telling == OF_THE_STACK
+    assert notifying == OF_THE_STACK
 
 
 def test_alarms_of_this_account_may_publish(synthesize):
@@ -165,7 +166,7 @@ def test_an_e_mail_address_subscribes(synthesize):
     assert not synthesize(EXISTING).resources("AWS::SNS::Subscription")
 
 
-def test_a_slack_channel_listens_and_may_do_nothing_but_read(synthesize):
+def test_a_slack_channel_is_notified_and_may_only_read(synthesize):
     template = synthesize(EXISTING | {"slackWorkspaceId": "T0123ABCD", "slackChannelId": "C0123ABCD"})
     slack = template.one("AWS::Chatbot::SlackChannelConfiguration")
     assert (slack["SlackWorkspaceId"], slack["SlackChannelId"]) == ("T0123ABCD", "C0123ABCD")
@@ -192,15 +193,20 @@ def test_the_dashboard_shows_every_alarm(synthesize):
     assert set(template.dashboard()[0]["properties"]["alarms"]) == set(template.resources("AWS::CloudWatch::Alarm"))
 
 
+def test_a_success_of_one_stage_does_not_hide_the_silence_of_another(synthesize):
+    metrics = synthesize(EXISTING | {"stage": "prod"}).own_metrics()
+    assert {dict(dimensions)["stage"] for _, dimensions in metrics} == {"prod"}
+
+
 def test_metrics_are_those_that_runs_emit(synthesize, engine, capsys):
     """Every job succeeds once, and once fails with its database and its runs table gone."""
     url = engine.url.render_as_string(hide_password=False)
     with dynamodb() as client:
         with app({"DATABASE_URL": url}, client) as built:
-            succeeded = [run(built, job, {"reason": "test"}) for job in JOB_NAMES]
+            succeeded = [invoke(built, job, {"reason": "test"}) for job in JOB_NAMES]
         gone = engine.url.set(database="gone").render_as_string(hide_password=False)
         with app({"DATABASE_URL": gone, "RUNS_TABLE_NAME": "gone"}, client) as built:
-            failed = [run(built, job, {"reason": "test"}) for job in JOB_NAMES]
+            failed = [invoke(built, job, {"reason": "test"}) for job in JOB_NAMES]
     assert {result["status"] for result in succeeded} == {"succeeded"}
     assert {result["status"] for result in failed} == {"failed"}
     assert synthesize(EXISTING).own_metrics() == set(emitted(capsys.readouterr().out))
@@ -211,7 +217,7 @@ def emitted(output):
     for line in output.splitlines():
         if line.startswith("{") and "_aws" in (log := json.loads(line)):
             (directive,) = log["_aws"]["CloudWatchMetrics"]
-            assert directive["Namespace"] == "ArcadeJobs"
+            assert directive["Namespace"] == NAMESPACE
             for metric in directive["Metrics"]:
                 assert metric["Unit"] == "Count"
                 for dimensions in directive["Dimensions"]:

@@ -1,11 +1,11 @@
-"""Least privilege, action by action: each role may do what is done in its name, on what it is done to."""
+"""Least privilege, action by action and resource by resource."""
 
 import json
 
 import pytest
 
-from tests.infra.running import app, dynamodb, run
-from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, MADE
+from tests.infra.running import app, dynamodb, invoke
+from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
 IN_A_NETWORK = {
@@ -27,16 +27,16 @@ ALWAYS = IN_A_NETWORK | DEAD_LETTERING | RECORDING | LOGGING
     ("context", "connecting"),
     [
         (EXISTING, "rds-db:connect"),
-        (MADE, "rds-db:connect"),
+        (NEW, "rds-db:connect"),
         (EXISTING_WITH_SECRET, "secretsmanager:GetSecretValue"),
     ],
-    ids=["iam", "made", "secret"],
+    ids=["iam", "new", "secret"],
 )
-def test_a_function_may_do_this_and_no_more(synthesize, context, connecting, job):
+def test_a_function_may_do_exactly_this(synthesize, context, connecting, job):
     assert set(synthesize(context).allowed(job)) == ALWAYS | {connecting}
 
 
-@pytest.mark.parametrize("context", [EXISTING, EXISTING_WITH_SECRET, MADE, LONDON])
+@pytest.mark.parametrize("context", [EXISTING, EXISTING_WITH_SECRET, NEW, LONDON])
 def test_nothing_but_network_interfaces_is_allowed_on_everything(synthesize, context):
     template = synthesize(context)
     for job in JOB_NAMES:
@@ -47,7 +47,7 @@ def test_nothing_but_network_interfaces_is_allowed_on_everything(synthesize, con
         assert not role.get("ManagedPolicyArns")
 
 
-def test_a_token_is_good_for_one_user_of_one_cluster(synthesize):
+def test_a_token_is_for_one_user_of_one_cluster(synthesize):
     resource = synthesize(EXISTING).allowed("prize-pool")["rds-db:connect"]
     text = "".join(part if isinstance(part, str) else part["Ref"] for part in resource["Fn::Join"][1])
     partition, region, account = "AWS::Partition", "AWS::Region", "AWS::AccountId"
@@ -92,11 +92,11 @@ def test_queues_and_topic_refuse_plain_http(synthesize):
         assert [statement["Condition"] for statement in refused] == [{"Bool": {"aws:SecureTransport": "false"}}]
 
 
-def test_a_run_asks_the_runs_table_for_exactly_what_its_role_allows(synthesize, engine):
-    asked = set()
+def test_a_run_calls_exactly_the_actions_on_the_runs_table_that_its_role_allows(synthesize, engine):
+    called = set()
     with dynamodb() as client, app({"DATABASE_URL": engine.url.render_as_string(hide_password=False)}, client) as built:
-        client.meta.events.register("before-call.dynamodb", lambda model, **_: asked.add(f"dynamodb:{model.name}"))
+        client.meta.events.register("before-call.dynamodb", lambda model, **_: called.add(f"dynamodb:{model.name}"))
         for _ in range(2):  # the second is a duplicate, which reads the first
-            run(built, "cleanup", {"time": "2026-01-12T00:00:00Z"})
-    assert asked == RECORDING
-    assert asked == {action for action in synthesize(EXISTING).allowed("cleanup") if action.startswith("dynamodb:")}
+            invoke(built, "cleanup", {"time": "2026-01-12T00:00:00Z"})
+    assert called == RECORDING
+    assert called == {action for action in synthesize(EXISTING).allowed("cleanup") if action.startswith("dynamodb:")}

@@ -1,8 +1,8 @@
-"""S03: a slot never starts. An alarm within the grace time, with none of our code running; one notification, one end.
+"""S03: a slot never starts. An alarm within the grace time, without any of our code; one notification, one recovery.
 
-CloudWatch is not on this machine. So the alarms of the template are evaluated here as its manual says they are, over
-series of metrics with holes; the evaluation is held to the manual's own table first. What AWS does with the
-notification is beyond it; an emulator shows that an alarm that was raised twice tells its topic once.
+CloudWatch does not run here, so the template's alarms are evaluated by the rules of its manual, over series of metrics
+with missing data; the evaluation is first tested against the manual's own table. Delivery of the notification is AWS's;
+an emulator shows that an alarm that is raised twice notifies its topic once.
 """
 
 import json
@@ -22,8 +22,8 @@ from infra.local import emulator
 from tests.infra.template import EXISTING, Template
 
 HOUR, DAY = 60, 24 * 60  # minutes
-STEP = 5  # minutes between two looks at the alarms
-LOOKED_BACK = 24  # older data points that CloudWatch may look at when the window has holes; it does not say how many
+STEP = 5  # minutes between two evaluations
+LOOKED_BACK = 24  # older data points that CloudWatch may use when data are missing; the manual has no number
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html: 3 out of 3, the latest
 # data point on the right; X breaches, 0 does not, - is missing. None keeps the state (or has too little data).
 MANUAL = {
@@ -41,7 +41,7 @@ PYTHON = Path(__file__).parents[2] / ".emulator" / "venv" / "bin" / "python"
 
 
 def evaluate(points: Sequence[bool | None], *, needed: int, missing: str) -> str | None:
-    """The state of an alarm that needs all of `needed` data points to breach, as CloudWatch finds it.
+    """The state of an alarm that needs all of `needed` data points to breach, as CloudWatch evaluates it.
 
     Args:
         points: of the whole evaluation range, the latest last; whether each breaches, None where there is none.
@@ -57,14 +57,14 @@ def evaluate(points: Sequence[bool | None], *, needed: int, missing: str) -> str
 
 @pytest.mark.parametrize("row", MANUAL)
 @pytest.mark.parametrize("missing", ["missing", "breaching", "notBreaching"])
-def test_s03_alarms_are_evaluated_here_as_the_manual_says(row: str, missing: str) -> None:
+def test_s03_alarms_are_evaluated_by_the_rules_of_the_manual(row: str, missing: str) -> None:
     points = [{"X": True, "0": False, "-": None}[point] for point in row.split()]
     assert evaluate(points, needed=3, missing=missing) == MANUAL[row][missing]
 
 
 @dataclass
-class World:
-    """What happened, minute by minute: the data points of every metric of a job, in the order of time."""
+class Metrics:
+    """The data points of every metric of a job, by minute, in the order of time."""
 
     points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
@@ -99,7 +99,7 @@ class Alarms:
         ]
         return found
 
-    def state(self, alarm: Mapping[str, Any], world: World, minute: int) -> str | None:
+    def state(self, alarm: Mapping[str, Any], metrics: Metrics, minute: int) -> str | None:
         """The state of one alarm: the last whole periods before the minute, each with or without a data point."""
         metric = alarm if "MetricName" in alarm else alarm["Metrics"][1]["MetricStat"]
         period = metric["Period"] // 60
@@ -107,25 +107,25 @@ class Alarms:
         needed = alarm["EvaluationPeriods"]
         assert alarm.get("DatapointsToAlarm", needed) == needed
         ends = [minute - period * back for back in reversed(range(needed + LOOKED_BACK))]
-        values = [world.read(name, end - period, end) for end in ends]
+        values = [metrics.read(name, end - period, end) for end in ends]
         if any(re.fullmatch(r"FILL\(\w+, 0\)", query.get("Expression", "")) for query in alarm.get("Metrics", [])):
-            # A metric of which the whole range has nothing has nothing to fill.
+            # A metric without any data in the range has nothing to fill.
             values = [value or 0 for value in values] if any(value is not None for value in values) else values
         breaches = COMPARE[alarm["ComparisonOperator"]]
         points = [None if value is None else breaches(value, alarm["Threshold"]) for value in values]
         return evaluate(points, needed=needed, missing=alarm["TreatMissingData"])
 
-    def watch(self, world: World, *, since: int, until: int) -> Iterator[tuple[int, str, set[str]]]:
-        """Each minute at which the composite changed and so notified: the state, and what was in alarm."""
-        told = self.composite()
-        assert told["AlarmActions"] == told["OKActions"]
-        assert len(told["AlarmActions"]) == 1
+    def watch(self, metrics: Metrics, *, since: int, until: int) -> Iterator[tuple[int, str, set[str]]]:
+        """Each minute at which the composite changed and so notified: its state, and the alarms that are raised."""
+        composite = self.composite()
+        assert composite["AlarmActions"] == composite["OKActions"]
+        assert len(composite["AlarmActions"]) == 1
         alarms = self.named()
         states = dict.fromkeys(alarms, "OK")
         last = "OK"
         for minute in range(since, until, STEP):
             for id_, alarm in alarms.items():
-                states[id_] = self.state(alarm, world, minute) or states[id_]
+                states[id_] = self.state(alarm, metrics, minute) or states[id_]
             raised = {
                 alarms[id_]["AlarmName"].split(f"{self.job.name}-")[1]
                 for id_, state in states.items()
@@ -138,23 +138,23 @@ class Alarms:
 
 JOB = {job.name: job for job in JOBS}
 INTERVAL = {"prize-pool": DAY, "leaderboard": HOUR, "cleanup": DAY}
-STARTED = 30 * DAY  # the first minute that is looked at; the job has succeeded for a month
+STARTED = 30 * DAY  # the first minute that is evaluated; the job has succeeded for a month
 
 
-def succeeded_until(job: Job, last: int) -> World:
-    world = World()
+def succeeded_until(job: Job, last: int) -> Metrics:
+    metrics = Metrics()
     for minute in range(0, last + 1, INTERVAL[job.name]):
-        world.put("RunSucceeded", minute + 1)
-    return world
+        metrics.put("RunSucceeded", minute + 1)
+    return metrics
 
 
 @pytest.mark.parametrize("name", JOB)
-def test_s03_a_slot_that_never_starts_raises_silence_within_the_grace_time_and_tells_once(synthesize, name):
+def test_s03_a_slot_that_never_starts_raises_silence_within_the_grace_time_and_notifies_once(synthesize, name):
     job = JOB[name]
     alarms = Alarms(synthesize(EXISTING), job)
-    world = succeeded_until(job, STARTED)
+    metrics = succeeded_until(job, STARTED)
     grace = int(job.silent_after.total_seconds()) // 60
-    [(minute, state, raised)] = alarms.watch(world, since=STARTED + STEP, until=STARTED + 10 * DAY)
+    [(minute, state, raised)] = alarms.watch(metrics, since=STARTED + STEP, until=STARTED + 10 * DAY)
     assert (state, raised) == ("ALARM", {"silence"})
     assert STARTED + INTERVAL[name] < minute <= STARTED + grace + HOUR + STEP  # a slot was due, and the grace is over
     assert job.silent_after.total_seconds() / 60 - INTERVAL[name] <= 2 * HOUR  # which is two hours after that slot
@@ -165,41 +165,41 @@ def test_s03_ten_more_failures_add_no_notification_and_recovery_sends_one(synthe
     """Silence, then ten slots that start and fail three times each, then a redrive that succeeds."""
     job = JOB[name]
     alarms = Alarms(synthesize(EXISTING), job)
-    world = succeeded_until(job, STARTED)
-    [(silent_at, *_)] = alarms.watch(world, since=STARTED + STEP, until=STARTED + 3 * DAY)
+    metrics = succeeded_until(job, STARTED)
+    [(silent_at, *_)] = alarms.watch(metrics, since=STARTED + STEP, until=STARTED + 3 * DAY)
     slots = [silent_at // DAY * DAY + DAY + number * INTERVAL[name] for number in range(10)]
     recovered_at = slots[-1] + 2 * HOUR
     for slot in slots:
         for attempt_at in (slot, slot + 1, slot + 3):
-            world.put("Errors", attempt_at)
-            world.put("RunFailed", attempt_at)
+            metrics.put("Errors", attempt_at)
+            metrics.put("RunFailed", attempt_at)
     for minute in range(slots[0] + 5, recovered_at, 1):
         waiting = sum(slot + 5 <= minute for slot in slots)
-        world.put("ApproximateNumberOfMessagesVisible", minute, waiting)
-    world.put("ApproximateNumberOfMessagesVisible", recovered_at, 0)
+        metrics.put("ApproximateNumberOfMessagesVisible", minute, waiting)
+    metrics.put("ApproximateNumberOfMessagesVisible", recovered_at, 0)
     for minute in range(recovered_at, recovered_at + 2 * DAY, INTERVAL[name]):
-        world.put("RunSucceeded", minute)
-    told = list(alarms.watch(world, since=STARTED + STEP, until=recovered_at + 2 * DAY))
-    assert [state for _, state, _ in told] == ["ALARM", "OK"]
-    assert recovered_at < told[1][0] <= recovered_at + HOUR + STEP
+        metrics.put("RunSucceeded", minute)
+    notified = list(alarms.watch(metrics, since=STARTED + STEP, until=recovered_at + 2 * DAY))
+    assert [state for _, state, _ in notified] == ["ALARM", "OK"]
+    assert recovered_at < notified[1][0] <= recovered_at + HOUR + STEP
 
 
 @pytest.mark.parametrize("name", JOB)
 def test_s03_a_failure_notifies_once_until_its_dead_letter_is_gone(synthesize, name):
-    """The alarm of the errors falls silent after minutes; that of the dead letter takes over before it does."""
+    """The alarm on errors ends after minutes; by then the one on dead letters is raised."""
     job = JOB[name]
-    world = succeeded_until(job, STARTED + 10 * DAY)
+    metrics = succeeded_until(job, STARTED + 10 * DAY)
     for attempt_at in (0, 1, 3):
-        world.put("Errors", STARTED + 7 + attempt_at)
+        metrics.put("Errors", STARTED + 7 + attempt_at)
     for minute in range(STARTED + 11, STARTED + 5 * HOUR):
-        world.put("ApproximateNumberOfMessagesVisible", minute)
-    watched = Alarms(synthesize(EXISTING), job).watch(world, since=STARTED, until=STARTED + DAY)
+        metrics.put("ApproximateNumberOfMessagesVisible", minute)
+    watched = Alarms(synthesize(EXISTING), job).watch(metrics, since=STARTED, until=STARTED + DAY)
     assert [(state, raised) for _, state, raised in watched] == [("ALARM", {"errors"}), ("OK", set())]
 
 
 @pytest.mark.parametrize("name", JOB)
 def test_s03_a_stack_whose_job_never_ran_is_in_alarm(synthesize, name):
-    watched = Alarms(synthesize(EXISTING), JOB[name]).watch(World(), since=STARTED, until=STARTED + DAY)
+    watched = Alarms(synthesize(EXISTING), JOB[name]).watch(Metrics(), since=STARTED, until=STARTED + DAY)
     assert [(minute, state, raised) for minute, state, raised in watched] == [(STARTED, "ALARM", {"silence"})]
 
 
@@ -208,27 +208,27 @@ def test_s03_a_stack_whose_job_never_ran_is_in_alarm(synthesize, name):
 def test_s03_a_job_that_runs_each_local_day_is_never_silent(synthesize, name, day):
     """Even when each day is as long as days get, and each run takes the whole of its time twice over."""
     job = JOB[name]
-    world = World()
+    metrics = Metrics()
     for number in range(60):
-        world.put("RunSucceeded", number * day + (number % 2) * 2 * int(job.timeout.total_seconds()) // 60)
-    assert list(Alarms(synthesize(EXISTING), job).watch(world, since=STARTED, until=STARTED + 10 * DAY)) == []
+        metrics.put("RunSucceeded", number * day + (number % 2) * 2 * int(job.timeout.total_seconds()) // 60)
+    assert list(Alarms(synthesize(EXISTING), job).watch(metrics, since=STARTED, until=STARTED + 10 * DAY)) == []
 
 
-def test_s03_without_filled_holes_an_old_success_would_hide_the_silence(synthesize):
-    """What the expression is there for: an alarm on the bare metric finds a success outside its window."""
+def test_s03_without_fill_an_old_success_would_hide_the_silence(synthesize):
+    """Why the alarm is an expression: on the metric itself it finds a success outside its window."""
     alarms = Alarms(synthesize(EXISTING), JOB["prize-pool"])
     silence = alarms.template.alarm("prize-pool-silence")
     bare = {**silence, "Metrics": [{**silence["Metrics"][0], "Expression": "succeeded"}, silence["Metrics"][1]]}
-    world = World()
+    metrics = Metrics()
     for minute in range(0, STARTED, HOUR):
-        world.put("RunSucceeded", minute)
+        metrics.put("RunSucceeded", minute)
     silent_for_27_hours = STARTED + 27 * HOUR
-    assert alarms.state(silence, world, silent_for_27_hours) == "ALARM"
-    assert alarms.state(bare, world, silent_for_27_hours) == "OK"
+    assert alarms.state(silence, metrics, silent_for_27_hours) == "ALARM"
+    assert alarms.state(bare, metrics, silent_for_27_hours) == "OK"
 
 
-def test_s03_an_alarm_that_is_raised_again_tells_its_topic_once(tmp_path: Path) -> None:
-    """On an emulator: alarm, topic, queue. Its states are set by hand; it evaluates neither expressions nor holes."""
+def test_s03_an_alarm_that_is_raised_again_notifies_once(tmp_path: Path) -> None:
+    """On an emulator: alarm, topic, queue. The test sets the states: the emulator evaluates no expression."""
     running = emulator.start(tmp_path / "emulator", python=PYTHON, port=0)
 
     def client(service: str) -> Any:
@@ -254,7 +254,7 @@ def test_s03_an_alarm_that_is_raised_again_tells_its_topic_once(tmp_path: Path) 
 
 
 def received(sqs: Any, queue: str, count: int) -> list[str]:
-    """The states of which a queue was told, sorted: when there are so many and no more, or two seconds are over."""
+    """The states that a queue received, sorted: as soon as there are `count`, or after two seconds."""
     found: list[str] = []
     deadline = time.monotonic() + 2
     while len(found) < count and time.monotonic() < deadline:

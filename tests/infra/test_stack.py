@@ -1,16 +1,17 @@
 """What the stack is made of: schedules, functions, queues, table, network. Properties, not logical ids."""
 
-import importlib
 import json
 
 import pytest
 
 from infra.jobs import JOBS
-from shared.config import DEFAULT_GAME_TYPES, VARIABLES, Config, ConfigError
+from infra.stack.context import read_settings
+from shared.config import VARIABLES, Config, ConfigError, Variable, parse_whole
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.tick import Tick, Trigger
 from shared.runs import table
 from tests.fakes import FakeClock
-from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, MADE, ON_LAPTOP
+from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW, ON_LAPTOP
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
 OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "IsEnabled", "AlarmNames")
@@ -29,7 +30,7 @@ def test_utc_makes_three_rules(synthesize):
     assert not template.resources("AWS::Scheduler::Schedule")
 
 
-def test_another_zone_makes_two_schedules_in_it_and_leaves_the_hourly_rule(synthesize):
+def test_another_zone_makes_two_schedules_in_it_and_keeps_the_hourly_rule(synthesize):
     template = synthesize(LONDON)
     kinds = {job: template.schedule(job)[0] for job in JOB_NAMES}
     assert kinds == {
@@ -48,7 +49,7 @@ def test_another_zone_makes_two_schedules_in_it_and_leaves_the_hourly_rule(synth
     [(EXISTING, ("Rule", "Rule", "Rule")), (LONDON, ("Schedule", "Rule", "Schedule"))],
     ids=["rules", "schedules"],
 )
-def test_the_outputs_name_what_fires_each_job_and_whether_it_is_meant_to(synthesize, context, kinds):
+def test_the_outputs_name_what_fires_each_job_and_whether_it_is_enabled(synthesize, context, kinds):
     template = synthesize(context)
     switched_off = synthesize(context | {"ENABLE_CLEANUP_JOB": "false"})
     for job, kind in zip(JOBS, kinds, strict=True):
@@ -119,8 +120,8 @@ def test_each_function_runs_its_handler_as_the_table_says(synthesize):
         assert function["MemorySize"] == job.memory
         assert function["LoggingConfig"]["LogFormat"] == "JSON"
         assert "ReservedConcurrentExecutions" not in function
-        module, _, name = function["Handler"].rpartition(".")
-        assert callable(getattr(importlib.import_module(module), name))
+        assert function["Handler"] == job.handler
+        assert callable(job.load_handler())
 
 
 def test_memory_and_concurrency_are_set_for_all_or_for_one(synthesize):
@@ -138,7 +139,7 @@ def test_three_functions_share_one_asset(synthesize):
     assert len({json.dumps(template.function(job)["Code"], sort_keys=True) for job in JOB_NAMES}) == 1
 
 
-def test_each_function_logs_to_its_own_group_which_forgets(synthesize):
+def test_each_function_logs_to_its_own_group_with_a_retention(synthesize):
     template = synthesize(EXISTING)
     groups = {template.function(job)["LoggingConfig"]["LogGroup"]["Ref"] for job in JOB_NAMES}
     assert len(groups) == 3
@@ -147,7 +148,7 @@ def test_each_function_logs_to_its_own_group_which_forgets(synthesize):
     )
 
 
-def test_a_failed_event_is_tried_twice_more_and_then_kept(synthesize):
+def test_a_failed_event_is_retried_twice_and_then_dead_lettered(synthesize):
     template = synthesize(EXISTING)
     assert len({template.dead_letters_id(job) for job in JOB_NAMES}) == 3
     for config in template.properties("AWS::Lambda::EventInvokeConfig"):
@@ -164,7 +165,7 @@ def test_three_attempts_fit_into_the_time_an_event_is_kept():
 
 
 @pytest.mark.parametrize(
-    "context", [EXISTING, EXISTING_WITH_SECRET, MADE, ON_LAPTOP], ids=["iam", "secret", "made", "laptop"]
+    "context", [EXISTING, EXISTING_WITH_SECRET, NEW, ON_LAPTOP], ids=["iam", "secret", "new", "laptop"]
 )
 def test_the_environment_is_one_that_the_functions_accept(synthesize, context):
     for job in JOB_NAMES:
@@ -181,7 +182,19 @@ def test_every_variable_that_the_functions_read_is_set(synthesize):
     assert set(given) == set(VARIABLES)
     with_tokens = synthesize(EXISTING).function("prize-pool")["Environment"]["Variables"]
     assert set(VARIABLES) - set(with_tokens) == {"DATABASE_SECRET_ARN"}
-    assert given["GAME_TYPES"] == DEFAULT_GAME_TYPES
+    assert given["GAME_TYPES"] == VARIABLES["GAME_TYPES"].default
+    assert given["STAGE"] == "dev"
+
+
+def test_a_variable_with_a_context_key_needs_nothing_in_the_stack(synthesize, monkeypatch):
+    retries = Variable(name="TOY_RETRIES", parse=parse_whole(1, least=0, most=9), default="3", context_key="toyRetries")
+    monkeypatch.setitem(VARIABLES, retries.name, retries)
+    for context, expected in [({}, "3"), ({"toyRetries": "5"}, "5")]:
+        # A stage of its own: templates are cached by context.
+        template = synthesize(EXISTING | {"stage": "toy"} | context)
+        assert {template.function(job)["Environment"]["Variables"]["TOY_RETRIES"] for job in JOB_NAMES} == {expected}
+    with pytest.raises(ArcadeJobsError, match=r"^toyRetries: expected a whole number from 0 to 9, got '10'$"):
+        read_settings(EXISTING | {"toyRetries": "10"}, {})
 
 
 def _resolved(value):
@@ -200,12 +213,11 @@ def test_the_runs_table_is_the_one_that_the_store_describes(synthesize):
     for index, expected in zip(runs["GlobalSecondaryIndexes"], table.INDEXES, strict=True):
         assert [key["AttributeName"] for key in index["KeySchema"]] == [expected.partition_key, expected.sort_key]
         assert index["Projection"]["ProjectionType"] == "INCLUDE"
-        shown = set(index["Projection"]["NonKeyAttributes"]) | {expected.partition_key, expected.sort_key}
-        assert shown >= set(table.PROJECTED_ATTRIBUTES)
-        assert "result" not in shown
+        assert index["Projection"]["NonKeyAttributes"] == expected.projected_attributes
+        assert "result" not in expected.projected_attributes
 
 
-def test_the_runs_table_forgets_by_itself_and_can_be_brought_back(synthesize):
+def test_the_runs_table_expires_its_items_and_can_be_restored(synthesize):
     (resource,) = synthesize(EXISTING).resources("AWS::DynamoDB::Table").values()
     runs = resource["Properties"]
     assert runs["BillingMode"] == "PAY_PER_REQUEST"
@@ -215,11 +227,11 @@ def test_the_runs_table_forgets_by_itself_and_can_be_brought_back(synthesize):
     assert resource["DeletionPolicy"] == "Retain"
 
 
-def test_the_outputs_name_what_the_command_looks_for(synthesize):
+def test_the_outputs_are_those_that_the_command_looks_up(synthesize):
     outputs = set(synthesize(EXISTING).body["Outputs"])
     assert outputs == {f"{job.title}{name}" for job in JOBS for name in OF_EACH_JOB} | OF_THE_STACK
-    made = set(synthesize(MADE).body["Outputs"]) - outputs
-    assert made == {
+    of_a_new_database = set(synthesize(NEW).body["Outputs"]) - outputs
+    assert of_a_new_database == {
         "DatabaseClusterArn",
         "DatabaseAdminSecretArn",
         "DatabaseName",
@@ -228,7 +240,7 @@ def test_the_outputs_name_what_the_command_looks_for(synthesize):
     }
 
 
-@pytest.mark.parametrize("context", [EXISTING, LONDON, MADE, ON_LAPTOP], ids=["rules", "schedules", "made", "laptop"])
+@pytest.mark.parametrize("context", [EXISTING, LONDON, NEW, ON_LAPTOP], ids=["rules", "schedules", "new", "laptop"])
 def test_nothing_needs_a_custom_resource(synthesize, context):
     types = {resource["Type"] for resource in synthesize(context).body["Resources"].values()}
     assert not {type_ for type_ in types if type_.startswith(("Custom::", "AWS::CloudFormation::CustomResource"))}

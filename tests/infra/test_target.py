@@ -1,4 +1,4 @@
-"""The laptop's template is that of AWS but for the list in `infra/stack/target.py`: the two are compared whole."""
+"""The laptop's template is that of AWS, except for the list in `infra/stack/target.py`: both are compared whole."""
 
 import copy
 import json
@@ -15,12 +15,12 @@ NETWORK = (
 )
 
 
-def test_the_two_templates_differ_in_the_listed_points_alone(synthesize):
+def test_the_two_templates_differ_as_listed(synthesize):
     on_aws, on_laptop = synthesize(EXISTING).body, synthesize(ON_LAPTOP).body
-    assert without_database(without_alarms(made_to_stay(on_laptop))) == without_database(without_alarms(on_aws))
+    assert without_database(without_alarms(retained(on_laptop))) == without_database(without_alarms(on_aws))
 
 
-def test_each_point_of_the_list_is_a_difference(synthesize):
+def test_each_listed_point_is_a_difference(synthesize):
     on_aws, on_laptop = synthesize(EXISTING).body, synthesize(ON_LAPTOP).body
     assert {kind_of_alarm(found) for found in on_aws["Resources"].values()} == {
         "composite",
@@ -29,8 +29,8 @@ def test_each_point_of_the_list_is_a_difference(synthesize):
         None,
     }
     assert {kind_of_alarm(found) for found in on_laptop["Resources"].values()} == {"plain", None}
-    assert made_to_stay(on_laptop) != on_laptop
-    assert made_to_stay(on_aws) == on_aws
+    assert retained(on_laptop) != on_laptop
+    assert retained(on_aws) == on_aws
     assert AWS.platform != LOCAL.platform
 
 
@@ -39,19 +39,19 @@ def test_the_laptop_has_no_network_and_no_aurora(synthesize, kind):
     assert not synthesize(ON_LAPTOP).resources(kind)
 
 
-def test_nothing_of_the_laptop_is_kept_when_it_is_destroyed(synthesize):
+def test_nothing_of_the_laptop_is_retained_on_destroy(synthesize):
     resources = synthesize(ON_LAPTOP).body["Resources"].values()
     assert {resource.get("DeletionPolicy", "Delete") for resource in resources} == {"Delete"}
     assert not synthesize(ON_LAPTOP).one("AWS::DynamoDB::Table").get("DeletionProtectionEnabled")
 
 
-def test_the_laptops_functions_are_given_the_whole_url(synthesize):
+def test_the_laptops_functions_get_the_whole_url(synthesize):
     variables = synthesize(ON_LAPTOP).function("prize-pool")["Environment"]["Variables"]
     assert (variables["DATABASE_URL"], variables["DATABASE_AUTH"]) == (LOCAL_URL, "url")
 
 
-def made_to_stay(body):
-    """The template with what is kept on AWS kept: the runs table and the logs."""
+def retained(body):
+    """The template with the runs table and the logs retained, as on AWS."""
     body = copy.deepcopy(body)
     for resource in body["Resources"].values():
         if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup"}:
@@ -70,7 +70,7 @@ def kind_of_alarm(resource):
 
 
 def without_alarms(body):
-    """The template with its plain alarms alone, also on the dashboard and in the outputs."""
+    """The template without composite and expression alarms, also on the dashboard and in the outputs."""
     body = copy.deepcopy(body)
     left_out = {id_ for id_, found in body["Resources"].items() if kind_of_alarm(found) in {"composite", "expression"}}
     body["Resources"] = {id_: found for id_, found in body["Resources"].items() if id_ not in left_out}
@@ -111,5 +111,5 @@ def without_database(body):
                 for statement in document["Statement"]
                 if not json.dumps(statement["Action"]).startswith(('["ec2:', '"rds-db:'))
             ]
-        resource.get("Metadata", {}).clear()  # acknowledged findings are notes about what was taken out
+        resource.get("Metadata", {}).clear()  # acknowledged findings of what was taken out
     return body

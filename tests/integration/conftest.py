@@ -1,12 +1,22 @@
-"""Databases that are not migrated yet."""
+"""Databases that are not migrated yet, and the command on a deployment that is emulated in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, create_engine
+from typer.testing import CliRunner, Result
 
+from infra.cli.app import app
+from infra.cli.options import Target
+from infra.cli.terminal import out
+from infra.deployed import dead_letters
 from infra.local import postgres
+from tests.integration.fake_stage import FakeStage, make_stage
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 # The platform's schema, as the contract has it, made by hand: names of its own, bigserial, a unique index instead of a
 # constraint, columns and a table that are none of the jobs' business.
@@ -56,3 +66,18 @@ def platform(empty: Engine) -> Engine:
     with empty.begin() as connection:
         connection.exec_driver_sql(PLATFORM)
     return empty
+
+
+@pytest.fixture
+def stage(dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> FakeStage:
+    """A deployed stage whose queues answer at once."""
+    monkeypatch.setattr(dead_letters, "LONG_POLL", 0)
+    return make_stage(dynamodb)
+
+
+@pytest.fixture
+def command(stage: FakeStage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command, on that deployment and a wide terminal."""
+    monkeypatch.setattr(Target, "deployment", lambda _: stage.deployment)
+    monkeypatch.setattr(out, "width", 200)
+    return lambda *arguments: CliRunner().invoke(app, arguments)

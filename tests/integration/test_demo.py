@@ -1,4 +1,4 @@
-"""The demo as a user has it: a process of its own, in a folder of its own, that is stopped at any moment."""
+"""The demo as a user runs it: a process of its own, in a folder of its own, interrupted at any moment."""
 
 import contextlib
 import fcntl
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.demo import demo
-from infra.demo.saved_runs import NoSavedRunsError, open_saved_runs
+from infra.cli.demo import show_demo
+from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs
 from infra.local import postgres
+from shared.domain.errors import ArcadeJobsError
 
 ROOT = Path(__file__).parents[2]
 # Three days of the three weeks: enough for pools to be settled, boards to be ranked and sessions to be deleted.
@@ -22,7 +23,7 @@ DEMO = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from infra.demo.demo import show_demo
+from infra.cli.demo import show_demo
 until = datetime(2026, 1, 7, 3, tzinfo=UTC)
 sys.exit(show_demo(folder=Path(sys.argv[1]), until=until, as_json="--json" in sys.argv))
 """
@@ -55,7 +56,7 @@ def started(
 
 def wait_for(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdout is not None
-    assert line in (said.strip() for said in process.stdout), "it ended before"
+    assert line in (printed.strip() for printed in process.stdout), "it ended before"
 
 
 @pytest.fixture
@@ -88,9 +89,7 @@ def test_a_demo_that_is_killed_at_any_moment_begins_anew(folder: Path) -> None:
         ("replayed until 2026-01-06", signal.SIGINT),
     ],
 )
-def test_ctrl_c_leaves_nothing_running_and_says_so_in_one_line(
-    folder: Path, moment: str, number: signal.Signals
-) -> None:
+def test_ctrl_c_leaves_nothing_running_and_prints_one_line(folder: Path, moment: str, number: signal.Signals) -> None:
     with started(folder) as process:
         wait_for(process, moment)
         os.killpg(process.pid, number)
@@ -118,8 +117,8 @@ def test_a_terminal_shows_a_bar_and_nothing_that_the_jobs_print(folder: Path) ->
     assert len((folder / "demo" / "jobs.log").read_text().splitlines()) > 40
 
 
-def test_a_demo_is_told_as_json_and_leaves_its_runs_to_be_asked(folder: Path) -> None:
-    """Whatever the user's AWS settings are: none of them counts."""
+def test_a_demo_prints_json_and_leaves_its_runs(folder: Path) -> None:
+    """The user's AWS settings do not matter."""
     settings = {"AWS_PROFILE": "absent", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_REGION": "eu-north-1"}
     with started(folder, "--json", **settings) as process:
         output, errors = process.communicate()
@@ -129,7 +128,7 @@ def test_a_demo_is_told_as_json_and_leaves_its_runs_to_be_asked(folder: Path) ->
     assert {pool["status"] for pool in report["pools"]} == {"active", "finalized"}
     counts = {of_job["job"]: of_job["runs"] for of_job in report["statistics"]}
     assert counts == {"prize-pool": 2, "leaderboard": 51, "cleanup": 3}
-    with open_saved_runs(demo.saved_runs_file(folder)) as runs:
+    with open_saved_runs(folder / SAVED_RUNS) as runs:
         assert len(runs.list_runs()) == sum(counts.values())
         assert [record.to_json()["run_id"] for record in runs.list_runs(limit=10)] == [
             record["run_id"] for record in report["last_runs"]
@@ -142,28 +141,29 @@ def test_a_demo_is_told_as_json_and_leaves_its_runs_to_be_asked(folder: Path) ->
         assert {"_aws", "level"} & json.loads(line).keys()
 
 
-def test_a_second_demo_at_the_same_time_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_demo_at_the_same_time_is_refused(folder: Path) -> None:
     with (folder / "demo.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert demo.show_demo(folder=folder) == 1
-    assert capsys.readouterr().err == "arcade-jobs: another demo is running; wait for it, or stop it\n"
+        with pytest.raises(ArcadeJobsError, match=r"^another demo is running; wait for it, or stop it$"):
+            show_demo(folder=folder)
 
 
-def test_a_database_that_cannot_be_reached_is_told_in_one_line(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_database_that_cannot_be_reached_is_reported_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/arcade")
-    assert demo.show_demo(folder=folder) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("arcade-jobs: DATABASE_URL: cannot connect to postgresql://me:***@127.0.0.1:1/arcade: ")
-    assert error.count("\n") == 1
+    with pytest.raises(ArcadeJobsError) as refused:
+        show_demo(folder=folder)
+    message = str(refused.value)
+    assert message.startswith("DATABASE_URL: cannot connect to postgresql://me:***@127.0.0.1:1/arcade: ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xfd7zXZ\x00 and no more", None])
-def test_saved_runs_that_cannot_be_read_are_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_saved_runs_that_cannot_be_read_are_reported_in_one_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "runs.json.xz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(NoSavedRunsError, match=f"^{path}: .*make demo") as refused, open_saved_runs(path):
+    with pytest.raises(ArcadeJobsError, match=f"^{path}: .*make demo") as refused, open_saved_runs(path):
         pytest.fail("they were read")
     assert "\n" not in str(refused.value)

@@ -17,7 +17,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from infra.local import postgres
+from infra.local import cluster, postgres
+from shared.domain.errors import ArcadeJobsError
 
 ROOT = Path(__file__).parents[2]
 # A process that uses the server until its standard input ends.
@@ -58,10 +59,10 @@ def made_data(made: Path, data: Path) -> Path:
 
 
 def server_process(data: Path) -> psutil.Process | None:
-    return postgres._Cluster(data=data.resolve())._process()
+    return cluster.Cluster(data=data.resolve()).process()
 
 
-def ask(server: postgres.Server, statement: str = "SELECT 1") -> object:
+def query(server: postgres.Server, statement: str = "SELECT 1") -> object:
     engine = create_engine(server.admin_url)
     try:
         with engine.connect() as connection:
@@ -72,7 +73,7 @@ def ask(server: postgres.Server, statement: str = "SELECT 1") -> object:
 
 def refusal(data: Path, url: str = "") -> str:
     """The message with which a server is refused: one line, without a password."""
-    with pytest.raises(postgres.PostgresError) as refused, postgres.serve(data, environment={"DATABASE_URL": url}):
+    with pytest.raises(ArcadeJobsError) as refused, postgres.serve(data, environment={"DATABASE_URL": url}):
         pytest.fail("it was accepted")
     message = str(refused.value)
     assert message.isprintable()
@@ -98,20 +99,20 @@ def holder(data: Path) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
-def test_a_server_runs_while_it_is_lent_and_its_data_stay(data: Path) -> None:
+def test_a_server_runs_while_it_is_in_use_and_its_data_stay(data: Path) -> None:
     with postgres.serve(data, environment={}) as server:
         process = server_process(data)
-        assert ask(server, "SHOW listen_addresses") == ""
-        ask_in_new_database = server.create_database("kept")
-        assert ask_in_new_database.database == "kept"
+        assert query(server, "SHOW listen_addresses") == ""
+        created = server.create_database("kept")
+        assert created.database == "kept"
     assert process is not None
-    assert postgres._has_ended(process)
+    assert cluster.has_ended(process)
     assert not (data / "postmaster.pid").exists()
     with postgres.serve(data, environment={}) as server:
-        assert ask(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
+        assert query(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
         server.drop_database("kept")
         server.drop_database("kept")
-        assert ask(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 0
+        assert query(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 0
 
 
 def test_creating_a_database_replaces_one_that_is_in_use(server: postgres.Server) -> None:
@@ -125,7 +126,7 @@ def test_creating_a_database_replaces_one_that_is_in_use(server: postgres.Server
         with pytest.raises(DBAPIError):
             connection.execute(text("SELECT 1"))
     engine.dispose()
-    assert ask(postgres.Server(admin_url=url), "SELECT to_regclass('old')") is None
+    assert query(postgres.Server(admin_url=url), "SELECT to_regclass('old')") is None
     server.drop_database(name)
 
 
@@ -133,22 +134,22 @@ def test_two_processes_share_one_server_and_the_last_one_stops_it(made_data: Pat
     with holder(made_data) as other:
         with postgres.serve(made_data, environment={}) as server:
             shared = server_process(made_data)
-            assert ask(server) == 1
+            assert query(server) == 1
         assert server_process(made_data) == shared, "the other one still uses it"
         other.communicate()
         assert other.returncode == 0
         assert shared is not None
-        assert postgres._has_ended(shared)
+        assert cluster.has_ended(shared)
 
 
 def test_the_first_one_may_leave_first(made_data: Path) -> None:
     with holder(made_data) as other, postgres.serve(made_data, environment={}) as server:
         other.communicate()
-        assert ask(server) == 1
+        assert query(server) == 1
     assert server_process(made_data) is None
 
 
-def test_a_server_runs_on_while_somebody_holds_a_lease(made_data: Path) -> None:
+def test_a_server_runs_on_while_a_lease_is_held(made_data: Path) -> None:
     with postgres.serve(made_data, environment={}):
         lease = postgres.lease(made_data)
     assert postgres.is_running(made_data)
@@ -167,14 +168,14 @@ def test_a_server_whose_user_was_killed_is_used_again_and_stopped(made_data: Pat
         assert left_behind is not None
     with postgres.serve(made_data, environment={}) as server:
         assert server_process(made_data) == left_behind
-        assert ask(server) == 1
-    assert postgres._has_ended(left_behind)
+        assert query(server) == 1
+    assert cluster.has_ended(left_behind)
 
 
 def test_a_server_that_was_killed_recovers(made_data: Path) -> None:
     with postgres.serve(made_data, environment={}) as server:
         server.create_database("kept")
-        ask(server, "SELECT pg_switch_wal()")
+        query(server, "SELECT pg_switch_wal()")
         process = server_process(made_data)
         assert process is not None
         children = process.children()
@@ -182,7 +183,7 @@ def test_a_server_that_was_killed_recovers(made_data: Path) -> None:
         psutil.wait_procs([process, *children], timeout=30)
     assert (made_data / "postmaster.pid").exists()
     with postgres.serve(made_data, environment={}) as server:
-        assert ask(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
+        assert query(server, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
 
 
 @pytest.mark.parametrize("command", ["sleep", "postgres"])
@@ -197,7 +198,7 @@ def test_a_stranger_with_the_process_id_of_a_dead_server_is_left_alone(
         account = [str(stranger.pid), str(made_data), "1767571200", "5432", str(tmp_path), "", "1 2", "ready   "]
         (made_data / "postmaster.pid").write_text("\n".join(account) + "\n")
         with postgres.serve(made_data, environment={}) as server:
-            assert ask(server) == 1
+            assert query(server) == 1
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -208,7 +209,7 @@ def test_a_stranger_with_the_process_id_of_a_dead_server_is_left_alone(
 def test_a_torn_pid_file_does_not_keep_a_server_from_starting(made_data: Path, torn: bytes) -> None:
     (made_data / "postmaster.pid").write_bytes(torn)
     with postgres.serve(made_data, environment={}) as server:
-        assert ask(server) == 1
+        assert query(server) == 1
     assert server_process(made_data) is None
 
 
@@ -217,7 +218,7 @@ def test_an_initdb_that_was_killed_is_done_again(data: Path) -> None:
     leftover.mkdir()
     (leftover / "PG_VERSION").write_text("18\n")
     with postgres.serve(data, environment={}) as server:
-        assert ask(server) == 1
+        assert query(server) == 1
     assert not leftover.exists()
 
 
@@ -227,7 +228,7 @@ def test_a_start_that_was_interrupted_leaves_nothing_running(made_data: Path, mo
     def interrupt(_self: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(postgres._Cluster, "is_ready", interrupt)
+    monkeypatch.setattr(cluster.Cluster, "is_ready", interrupt)
     with pytest.raises(KeyboardInterrupt), postgres.serve(made_data, environment={}):
         pytest.fail("it was not interrupted")
     assert server_process(made_data) is None
@@ -241,7 +242,7 @@ def test_a_server_is_found_from_elsewhere(made_data: Path, tmp_path: Path, monke
         monkeypatch.setenv("PGPORT", "6543")
         (tmp_path / "link").symlink_to(made_data)
         with postgres.serve(tmp_path / "link", environment={}) as server:
-            assert ask(server) == 1
+            assert query(server) == 1
 
 
 def test_a_long_folder_for_temporary_files_and_settings_of_psql_do_not_matter(
@@ -253,7 +254,7 @@ def test_a_long_folder_for_temporary_files_and_settings_of_psql_do_not_matter(
     monkeypatch.setenv("PGPORT", "6543")
     monkeypatch.setenv("PGDATA", "/nonexistent")
     with postgres.serve(made_data, environment={}) as server:
-        assert ask(server, "SHOW port") == "5432"
+        assert query(server, "SHOW port") == "5432"
 
 
 @pytest.fixture
@@ -274,14 +275,14 @@ def test_where_user_namespaces_are_denied_root_becomes_nobody(
     data: Path, denied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Docker's default. Data and programs lie in a folder that only root may enter, as under /root."""
-    package = postgres._binaries().parents[1]
+    package = cluster.binaries().parents[1]
     for part in (package, package.with_name(package.name + ".libs")):
         if part.exists():  # on macOS the libraries lie elsewhere
             shutil.copytree(part, data.parent / part.name)
-    monkeypatch.setattr(postgres, "_binaries", lambda: data.parent / package.name / "pginstall" / "bin")
+    monkeypatch.setattr(cluster, "binaries", lambda: data.parent / package.name / "pginstall" / "bin")
     deny(denied, "unshare")
     with postgres.serve(data, environment={}) as server:
-        assert ask(server) == 1
+        assert query(server) == 1
         process = server_process(data)
         assert process is not None
         assert process.uids().effective != 0
@@ -294,10 +295,10 @@ def test_data_of_one_way_of_not_being_root_serve_the_other(made_data: Path, deni
         if shim == "setpriv":
             (denied / "unshare").unlink()
         with postgres.serve(made_data, environment={}) as server:
-            assert ask(server) == 1
+            assert query(server) == 1
 
 
-def test_root_that_may_not_become_anybody_is_told_what_to_do(
+def test_root_that_may_not_become_another_user_gets_advice(
     data: Path, denied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deny(denied, "unshare")
@@ -306,7 +307,7 @@ def test_root_that_may_not_become_anybody_is_told_what_to_do(
     assert "run as another user, or set DATABASE_URL" in refusal(data)
 
 
-def test_a_server_that_cannot_start_says_why(made_data: Path) -> None:
+def test_a_server_that_cannot_start_reports_the_reason(made_data: Path) -> None:
     (made_data / "global" / "pg_control").write_bytes(b"")
     assert re.match(r"PostgreSQL did not start: .*PANIC: .*pg_control", refusal(made_data))
 
@@ -314,7 +315,7 @@ def test_a_server_that_cannot_start_says_why(made_data: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(postgres.PostgresError, match=f"^{tmp_path}/file"),
+        pytest.raises(ArcadeJobsError, match=f"^{tmp_path}/file"),
         postgres.serve(tmp_path / "file" / "x" / "y"),
     ):
         pytest.fail("it started")
@@ -323,8 +324,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_given_server_is_used_instead_and_not_stopped(server: postgres.Server, data: Path) -> None:
     url = server.admin_url.set(drivername="postgresql").render_as_string(hide_password=False)
     with postgres.serve(data, environment={"DATABASE_URL": url}) as given:
-        assert ask(given) == 1
-    assert ask(server) == 1
+        assert query(given) == 1
+    assert query(server) == 1
     assert not data.exists()
 
 
@@ -348,7 +349,7 @@ def test_a_given_server_that_cannot_be_reached_is_named_without_its_password(dat
     assert refused.startswith(f"DATABASE_URL: cannot connect to postgresql+pg8000://me:***@127.0.0.1:{port}/arcade: ")
 
 
-def test_what_a_given_server_says_is_passed_on(server: postgres.Server, data: Path) -> None:
+def test_the_error_of_a_given_server_is_passed_on(server: postgres.Server, data: Path) -> None:
     url = server.admin_url.set(database="absent").render_as_string()
     assert refusal(data, url).endswith('database "absent" does not exist (SQLSTATE 3D000)')
 
@@ -365,5 +366,5 @@ def test_ctrl_c_in_a_terminal_stops_the_server(made_data: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     process.communicate()
     assert running is not None
-    assert postgres._has_ended(running)
+    assert cluster.has_ended(running)
     assert not (made_data / "postmaster.pid").exists()

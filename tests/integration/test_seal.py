@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from infra.schema.session import message
 from shared.db import prize_pool as pools
-from shared.db.errors import sqlstate
+from shared.db.errors import describe, sqlstate
 from shared.domain.board import Board
 from tests.arcade import Arcade
 from tests.locks import await_lock, pid_of
@@ -39,6 +38,11 @@ def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> po
     winner = pools.find_winner(connection, pool, starts_at=STARTS_AT, ends_at=ENDS_AT)
     pools.mark_settled(connection, pool, winner=winner, passed_over=0, now=ENDS_AT, run_id="prize-pool:test")
     return winner
+
+
+def message(error: DBAPIError) -> str:
+    """PostgreSQL's own, without the SQLSTATE."""
+    return describe(error).removesuffix(f" (SQLSTATE {sqlstate(error)})")
 
 
 @pytest.fixture
@@ -211,6 +215,7 @@ WRITES: dict[str, Callable[[Connection], object]] = {
     "a better score, as an update": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET score = 9"),
     "a worse score": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET score = 1"),
     "an earlier time": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET created_at = '2026-01-05Z'"),
+    "another id": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET id = id + 1000"),
     "another player": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET player_address = '0xb'"),
     "out of the period": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET period_date = '2026-01-06'"),
     "out into all time": lambda c: c.exec_driver_sql(

@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from infra.local import postgres
-from infra.stack.context import ContextError, read_settings
+from infra.stack.context import read_settings
 from shared.config import Config, ConfigError
 from shared.db.connection import open_engine
+from shared.domain.errors import ArcadeJobsError
 from shared.services.prize_pool import PrizePoolSettler
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
@@ -176,5 +177,5 @@ def test_s11_an_unknown_zone_is_refused_when_configuration_is_read(name: str) ->
 
 
 def test_s11_an_unknown_zone_is_refused_at_synth_too() -> None:
-    with pytest.raises(ContextError, match="'Mars/Olympus' is not an IANA time zone"):
+    with pytest.raises(ArcadeJobsError, match="'Mars/Olympus' is not an IANA time zone"):
         read_settings(EXISTING | {"timezone": "Mars/Olympus"}, {})

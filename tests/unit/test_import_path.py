@@ -6,7 +6,6 @@ import sys
 import pytest
 
 HEAVY = (
-    "alembic",
     "aws_cdk",
     "boto3",
     "infra",

@@ -1,4 +1,4 @@
-"""`arcade-jobs status`: what it makes of schedules, runs, dead letters and alarms."""
+"""`arcade-jobs status`: schedules, runs, dead letters and alarms together."""
 
 import json
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from typer.testing import Result
 
 from infra.cli.tables import status_table
 from infra.deployed import status as status_module
-from infra.deployed.schedule import Schedule, Silence, State, pause
+from infra.deployed.schedule import Schedule, SilenceAlarm, State, pause
 from infra.deployed.status import job_status, read_status
 from infra.jobs import JOBS
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord
 from tests.fakes import scheduled_event
-from tests.operator.operated import JOB, NOW, SLOT, Operated
+from tests.integration.fake_stage import JOB, NOW, SLOT, FakeStage
 
 
 def run(
@@ -43,38 +43,38 @@ def run(
     )
 
 
-ON = Schedule(job=JOB, state=State.ON, silence=Silence.WATCHED, expression="cron(0 0 * * ? *)", zone="UTC")
+ON = Schedule(job=JOB, state=State.ON, silence_alarm=SilenceAlarm.ACTIVE, expression="cron(0 0 * * ? *)", zone="UTC")
 
 
-def standing(runs: list[RunRecord], running: list[RunRecord] | None = None) -> Any:
+def status_of(runs: list[RunRecord], running: list[RunRecord] | None = None) -> Any:
     return job_status(ON, runs=runs, running=running or [], dead_letters=0, alarms=[], as_of=NOW)
 
 
 def test_the_last_success_is_found_behind_failures_and_its_age_counts_from_its_end() -> None:
     failed, succeeded = run("prize-pool:b", RunStatus.FAILED, ago=timedelta(hours=1)), run("prize-pool:a")
-    status = standing([failed, succeeded])
+    status = status_of([failed, succeeded])
     assert (status.last_run, status.last_success) == (failed, succeeded)
     assert status.last_success_age == timedelta(hours=8, minutes=59)
 
 
 def test_a_dry_run_is_no_success_and_no_last_run() -> None:
-    status = standing([run(dry_run=True)])
+    status = status_of([run(dry_run=True)])
     assert (status.last_run, status.last_success, status.last_success_age) == (None, None, None)
 
 
-def test_what_was_abandoned_before_the_last_success_is_no_trouble_any_more() -> None:
+def test_what_was_abandoned_before_the_last_success_is_left_out() -> None:
     early = run("prize-pool:a", RunStatus.ABANDONED, ago=timedelta(hours=20))
     late = run("prize-pool:c", RunStatus.ABANDONED, ago=timedelta(hours=1))
     other = run("cleanup:a", RunStatus.RUNNING, ago=timedelta(minutes=1))
-    assert standing([late, run(), early], [late, other, early]).running == [late]
+    assert status_of([late, run(), early], [late, other, early]).running == [late]
 
 
-def test_the_status_of_a_stage_tells_of_every_job(operated: Operated) -> None:
-    operated.runs.start(run("prize-pool:r1", RunStatus.RUNNING, ago=timedelta(minutes=2)))
-    operated.runs.finish(run())
-    operated.bury(scheduled_event(SLOT))
-    operated.alarms.raised = {"arcade-jobs-dev-prize-pool-dead-letters", "arcade-jobs-dev-dropped-events"}
-    status = read_status(operated.deployment, [job.name for job in JOBS], now=NOW)
+def test_the_status_of_a_stage_has_every_job(stage: FakeStage) -> None:
+    stage.runs.start(run("prize-pool:r1", RunStatus.RUNNING, ago=timedelta(minutes=2)))
+    stage.runs.finish(run())
+    stage.add_dead_letter(scheduled_event(SLOT))
+    stage.alarms.raised = {"arcade-jobs-dev-prize-pool-dead-letters", "arcade-jobs-dev-dropped-events"}
+    status = read_status(stage.deployment, [job.name for job in JOBS], now=NOW)
     prize_pool, leaderboard, cleanup = (job.to_json() for job in status.jobs)
     assert [found["run_id"] for found in prize_pool.pop("running")] == ["prize-pool:r1"]
     assert prize_pool.pop("last_run")["run_id"] == "prize-pool:r1"
@@ -82,48 +82,48 @@ def test_the_status_of_a_stage_tells_of_every_job(operated: Operated) -> None:
     assert prize_pool == {
         "job": "prize-pool",
         "schedule": "on",
-        "silence": "watched",
+        "silence_alarm": "active",
         "expression": "cron(0 0 * * ? *)",
         "zone": "UTC",
         "last_success_age_seconds": 32340,
         "dead_letters": 1,
         "alarms": ["arcade-jobs-dev-prize-pool-dead-letters"],
     }
-    assert (leaderboard["schedule"], leaderboard["silence"]) == ("disabled", "unwatched")
+    assert (leaderboard["schedule"], leaderboard["silence_alarm"]) == ("disabled", "none")
     assert (cleanup["schedule"], cleanup["zone"], cleanup["last_run"]) == ("on", "Europe/London", None)
     assert status.alarms == ["arcade-jobs-dev-dropped-events"]
 
 
 def test_a_success_is_found_however_many_runs_failed_after_it(
-    operated: Operated, monkeypatch: pytest.MonkeyPatch
+    stage: FakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status_module, "RECENT", 3)
-    operated.runs.finish(run("leaderboard:first", ago=timedelta(days=10)))
+    stage.runs.finish(run("leaderboard:first", ago=timedelta(days=10)))
     for hour in range(5):
-        operated.runs.finish(run(f"leaderboard:{hour}", RunStatus.FAILED, ago=timedelta(hours=hour)))
-    status = read_status(operated.deployment, ["leaderboard"], now=NOW).jobs[0]
+        stage.runs.finish(run(f"leaderboard:{hour}", RunStatus.FAILED, ago=timedelta(hours=hour)))
+    status = read_status(stage.deployment, ["leaderboard"], now=NOW).jobs[0]
     assert status.last_success is not None
     assert status.last_success.run_id == "leaderboard:first"
 
 
 @pytest.mark.parametrize("json_option", [[], ["--json"]])
-def test_status_is_printed_and_ends_well_whatever_it_tells(
-    operated: Operated, command: Callable[..., Result], json_option: list[str]
+def test_status_is_printed_and_exits_with_0_even_if_alarms_are_raised(
+    stage: FakeStage, command: Callable[..., Result], json_option: list[str]
 ) -> None:
-    operated.bury("no event")
-    operated.alarms.raised = {"arcade-jobs-dev-prize-pool-dead-letters", "arcade-jobs-dev-dropped-events"}
-    pause(operated.deployment, "cleanup")
+    stage.add_dead_letter("no event")
+    stage.alarms.raised = {"arcade-jobs-dev-prize-pool-dead-letters", "arcade-jobs-dev-dropped-events"}
+    pause(stage.deployment, "cleanup")
     result = command("status", *json_option)
     assert result.exit_code == 0, result.output
     if json_option:
         assert [job["schedule"] for job in json.loads(result.stdout)["jobs"]] == ["on", "disabled", "paused"]
     else:
         assert "paused" in result.stdout
-        assert "silence muted" in result.stdout
+        assert "silence alarm muted" in result.stdout
         assert "Europe/London" in result.stdout
         assert "Raised for all jobs: dropped-events" in result.stdout
 
 
-def test_a_job_without_any_run_has_a_line_in_the_table(operated: Operated) -> None:
-    status = read_status(operated.deployment, [job.name for job in JOBS], now=NOW)
+def test_a_job_without_any_run_has_a_line_in_the_table(stage: FakeStage) -> None:
+    status = read_status(stage.deployment, [job.name for job in JOBS], now=NOW)
     assert status_table(status, stack="arcade-jobs-dev").row_count == len(JOBS)

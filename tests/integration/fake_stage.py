@@ -1,4 +1,4 @@
-"""A deployed stage to operate: AWS emulated in this process, composite alarms and the functions by stand-ins."""
+"""A deployed stage: AWS emulated in this process, composite alarms and the functions by stand-ins."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.validate import ParamValidator
 
-from infra.deployed.dead_letters import DeadLetter, Redriven, list_dead_letters, redrive
+from infra.deployed.dead_letters import DeadLetter, RedriveResult, list_dead_letters, redrive
 from infra.deployed.deployment import Deployment
 from infra.jobs import JOBS
 from shared.runs.store import RunStore
@@ -38,10 +38,10 @@ class FakeAlarms:
     def meta(self) -> Any:
         return boto3.client("cloudwatch", region_name=REGION).meta
 
-    def describe_alarms(self, **asked: Any) -> dict[str, Any]:
-        names = asked["AlarmNames"]
-        assert len(names) <= asked.get("MaxRecords", 50) <= 100
-        if asked["AlarmTypes"] == ["CompositeAlarm"]:
+    def describe_alarms(self, **request: Any) -> dict[str, Any]:
+        names = request["AlarmNames"]
+        assert len(names) <= request.get("MaxRecords", 50) <= 100
+        if request["AlarmTypes"] == ["CompositeAlarm"]:
             return {"CompositeAlarms": [dict(self.composites[name]) for name in names if name in self.composites]}
         return {
             "MetricAlarms": [
@@ -66,23 +66,23 @@ def composite(**alarm: Any) -> dict[str, Any]:
 
 @dataclass
 class FakeFunctions:
-    """Lambda with functions that do as they are told; what they were given, in order."""
+    """Lambda with functions that behave as set, and the events that they received, in order."""
 
     behave: Callable[[str, dict[str, Any]], dict[str, Any]]
-    given: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    received: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def get_function_configuration(self, **_: str) -> dict[str, Any]:
         return {"Timeout": QUARTER_HOUR}
 
-    def invoke(self, **asked: Any) -> dict[str, Any]:
-        assert asked["InvocationType"] == "RequestResponse"
-        function, event = asked["FunctionName"], json.loads(asked["Payload"])
-        self.given.append((function, event))
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        assert request["InvocationType"] == "RequestResponse"
+        function, event = request["FunctionName"], json.loads(request["Payload"])
+        self.received.append((function, event))
         try:
             return {"Payload": BytesIO(json.dumps(self.behave(function, event)).encode())}
         except RuntimeError as error:
-            told = {"errorType": "RunNotSucceededError", "errorMessage": str(error)}
-            return {"FunctionError": "Unhandled", "Payload": BytesIO(json.dumps(told).encode())}
+            failure = {"errorType": "RunNotSucceededError", "errorMessage": str(error)}
+            return {"FunctionError": "Unhandled", "Payload": BytesIO(json.dumps(failure).encode())}
 
 
 def succeed(job: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -107,8 +107,8 @@ class FakeSession:
 
 
 @dataclass
-class Operated:
-    """A deployment, and what stands behind it."""
+class FakeStage:
+    """A deployment, and the stand-ins behind it."""
 
     deployment: Deployment
     alarms: FakeAlarms
@@ -118,7 +118,7 @@ class Operated:
     def queue(self, job: str = JOB) -> str:
         return self.deployment.dead_letter_queue(job)
 
-    def bury(self, body: Any, *, job: str = JOB, reason: tuple[str, str] | None = None) -> str:
+    def add_dead_letter(self, body: Any, *, job: str = JOB, reason: tuple[str, str] | None = None) -> str:
         names = ("ERROR_CODE", "ERROR_MESSAGE")
         sent = boto3.client("sqs", region_name=REGION).send_message(
             QueueUrl=self.queue(job),
@@ -130,10 +130,10 @@ class Operated:
         )
         return sent["MessageId"]
 
-    def letters(self, job: str = JOB) -> list[DeadLetter]:
+    def dead_letters(self, job: str = JOB) -> list[DeadLetter]:
         return list_dead_letters(self.deployment, job, now=NOW)
 
-    def redrive(self, job: str = JOB, report: Callable[[str], None] = lambda _: None) -> list[Redriven]:
+    def redrive(self, job: str = JOB, report: Callable[[str], None] = lambda _: None) -> list[RedriveResult]:
         return redrive(self.deployment, job, clock=lambda: NOW, report=report)
 
     def rule(self, job: str = JOB) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def alarm_rule(job: str) -> str:
     return f'(ALARM("{arn}-errors") OR ALARM("{arn}-dead-letters") OR (ALARM("{arn}-silence") AND TRUE))'
 
 
-def operate(dynamodb: "DynamoDBClient") -> Operated:
+def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
     """Stage dev: two jobs by rules, cleanup by a schedule in London; leaderboard deployed to be off."""
     events, scheduler, sqs = (boto3.client(name, region_name=REGION) for name in ("events", "scheduler", "sqs"))
     outputs, alarms = {"RunsTableName": "runs", "AlarmNames": "arcade-jobs-dev-dropped-events"}, FakeAlarms()
@@ -202,7 +202,7 @@ def operate(dynamodb: "DynamoDBClient") -> Operated:
         endpoint=None,
         outputs=outputs,
     )
-    return Operated(
+    return FakeStage(
         deployment=deployment,
         alarms=alarms,
         functions=functions,

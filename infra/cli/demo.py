@@ -1,0 +1,210 @@
+"""`arcade-jobs local demo`: three weeks of an arcade, replayed through the three jobs, on this machine alone."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy.exc import DBAPIError
+
+from infra import schema
+from infra.cli.options import Json
+from infra.cli.tables import runs_table, statistics_table
+from infra.deployed.statistics import summarize
+from infra.local import cloud, postgres
+from shared.db.connection import open_engine
+from shared.db.errors import describe
+from shared.domain.errors import ArcadeJobsError
+from shared.domain.periods import PeriodType
+
+if TYPE_CHECKING:
+    from infra.demo.demo import Report
+    from infra.demo.platform import Entry, Pool
+
+DATABASE = "arcade_demo"
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LAST_RUNS = 10
+FILE_WIDTH = 140  # columns; a file has room for whole tables
+
+app = typer.Typer()
+
+
+@app.command("demo")
+def run_local_demo(*, as_json: Json = False) -> None:
+    """Replay three weeks of an arcade through the three jobs, and show the winners."""
+    raise typer.Exit(show_demo(as_json=as_json))
+
+
+def show_demo(*, as_json: bool = False, folder: Path = cloud.FOLDER, until: datetime | None = None) -> int:
+    """Run the demo in a fresh database, print its report, leave nothing running.
+
+    What an earlier demo left is removed first, so that each has the same result, and one that was killed does no harm.
+
+    Args:
+        as_json: print JSON; progress goes to standard error then.
+        folder: of the server's data and, in `demo`, of what the demo leaves.
+        until: the last slot; None: all three weeks.
+
+    Returns:
+        The exit code: 1 if a pool is not as expected, 130 after Ctrl-C.
+
+    Raises:
+        ArcadeJobsError: the demo cannot go on.
+    """
+    # The file is named: while the jobs run, standard output is their log.
+    out = Console(file=sys.stdout, width=None if sys.stdout.isatty() else FILE_WIDTH)
+    err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    previous = {number: signal.signal(number, _interrupt) for number in SIGNALS}
+    try:
+        report = _run(err if as_json else out, folder=folder, until=until)
+    except KeyboardInterrupt:
+        err.print("arcade-jobs: interrupted; nothing was left running")
+        return INTERRUPTED
+    except (DBAPIError, OSError) as error:
+        raise ArcadeJobsError(describe(error)) from error
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if as_json:
+        out.print_json(data=report_json(report))
+    else:
+        print_report(report, out, left_in=folder / "demo")
+    return 1 if report.differences else 0
+
+
+def report_json(report: "Report") -> dict[str, Any]:
+    """The report and the statistics of its runs, JSON-ready."""
+    return report.to_json() | {
+        "last_runs": [record.to_json() | {"counts": record.counts} for record in report.runs[:LAST_RUNS]],
+        "statistics": [of_job.to_json() for of_job in summarize(report.runs)],
+    }
+
+
+def print_report(report: "Report", console: Console, *, left_in: Path) -> None:
+    """Print the tables, the verdict, and what to try next.
+
+    Args:
+        report: of the demo.
+        console: to print to.
+        left_in: the folder of the demo's files.
+    """
+    statistics = summarize(report.runs)
+    console.print(
+        _winners_table(report.pools),
+        _leaders_table(report.leaders),
+        runs_table(report.runs[:LAST_RUNS]),
+        statistics_table(statistics),
+    )
+    settled = [pool for pool in report.pools if pool.status == "finalized"]
+    by_time = sum(pool.equal_scores > 1 for pool in settled)
+    runs = sum(of_job.runs for of_job in statistics)
+    console.print(
+        f"{runs} runs in {report.seconds:.0f} s settled {len(settled)} pools, {by_time} of them by the earlier time."
+    )
+    for difference in report.differences:
+        console.print(f"[red]not as expected:[/red] {difference}", soft_wrap=True)
+    if not report.differences:
+        console.print("[green]Every pool is exactly as expected.[/green]")
+    console.print(
+        f"""
+All winners: {left_in / "winners.csv"}   what the jobs logged: {left_in / "jobs.log"}
+Try next:
+  .venv/bin/arcade-jobs show prize-pool:2026-01-12T00:00Z --stage demo   a run with its whole result
+  .venv/bin/arcade-jobs history cleanup --limit 5 --stage demo           the last runs of a job
+  .venv/bin/arcade-jobs stats --stage demo --json                        for other programs
+  make test                                                              the whole test suite""",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _run(console: Console, *, folder: Path, until: datetime | None) -> "Report":
+    # Here, since moto takes a tenth of a second to import, and hooks into every client of botocore.
+    from infra.demo.demo import fresh_folder, run_demo  # noqa: PLC0415
+    from infra.demo.replay import LAST_SLOT, list_slots  # noqa: PLC0415
+
+    slots = list_slots(until or LAST_SLOT)
+    with fresh_folder(folder / "demo") as demo_folder:
+        console.print("starting PostgreSQL ...")
+        with postgres.serve(folder / "postgres") as server:
+            console.print(f"creating database {DATABASE} ...")
+            url = server.create_database(DATABASE).render_as_string(hide_password=False)
+            engine = open_engine(url, connections=2)
+            try:
+                schema.upgrade(engine)
+                with _progress(console, slots) as advance:
+                    return run_demo(engine, database_url=url, folder=demo_folder, slots=slots, report=advance)
+            finally:
+                engine.dispose()
+
+
+@contextmanager
+def _progress(console: Console, slots: list[datetime]) -> Iterator[Callable[[datetime], None]]:
+    """Show the replayed slots that the yielded function is called with: a bar in a terminal, else a line a day."""
+    if not console.is_terminal:
+        yield lambda slot: console.print(f"replayed until {slot:%Y-%m-%d}") if slot.hour == 0 else None
+        return
+    columns = (TextColumn("replaying {task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
+    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, redirect_stdout=False)
+    with bar as progress:
+        task = progress.add_task(f"{slots[0]:%a %d %b %H:%M}", total=len(slots))
+        yield lambda slot: progress.update(task, advance=1, description=f"{slot:%a %d %b %H:%M}")
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    """End in order, once: a second Ctrl-C must not keep the server from being stopped."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _winners_table(pools: "list[Pool]") -> Table:
+    """The pools of each week, and those of the last day."""
+    weekly = [pool for pool in pools if pool.settlement.period.type is PeriodType.WEEKLY]
+    daily = [pool for pool in pools if pool.settlement.period.type is PeriodType.DAILY]
+    shown = [*weekly, *(pool for pool in daily if pool.settlement.period == daily[-1].settlement.period)]
+    table = Table(title="Winners of each week and of the last day; time (n): the earliest of n equal scores")
+    for name in ("period", "game", "winner", "score", "decided by", "games", "USDC"):
+        table.add_column(name, justify="right" if name in {"score", "games", "USDC"} else "left", no_wrap=True)
+    for period, pools_of_period in groupby(shown, key=lambda pool: pool.settlement.period):
+        is_week = period.type is PeriodType.WEEKLY
+        days = (f"{period.date:%d}-" if is_week else "") + f"{period.date + timedelta(days=6 * is_week):%d %b}"
+        for pool in pools_of_period:
+            settlement = pool.settlement
+            table.add_row(
+                days,
+                settlement.game_type,
+                _shorten(settlement.winner_address) if settlement.winner_address else "none",
+                "" if settlement.winner_score is None else str(settlement.winner_score),
+                f"time ({pool.equal_scores})" if pool.equal_scores > 1 else "score",
+                str(settlement.total_games),
+                f"{settlement.total_amount_usdc:.3f}",
+            )
+        table.add_section()
+    return table
+
+
+def _leaders_table(leaders: "list[Entry]") -> Table:
+    table = Table(title="All-time leaders")
+    for name in ("game", "rank", "player", "score", "reached (UTC)"):
+        table.add_column(name, justify="right" if name in {"rank", "score"} else "left", no_wrap=True)
+    for game_type, entries in groupby(leaders, key=lambda entry: entry.game_type):
+        for entry in entries:
+            reached = f"{entry.created_at:%Y-%m-%d %H:%M:%S}"
+            table.add_row(game_type, str(entry.rank), _shorten(entry.player_address), str(entry.score), reached)
+        table.add_section()
+    return table
+
+
+def _shorten(address: str) -> str:
+    """An address as wallets show it."""
+    return f"{address[:6]}…{address[-4:]}"

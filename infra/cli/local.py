@@ -1,0 +1,88 @@
+"""`arcade-jobs local`: the jobs on this machine."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra import schema
+from infra.cli import demo
+from infra.cli.options import Json, Target
+from infra.cli.terminal import print_json, print_lines, print_note
+from infra.deployed.deployment import Deployment
+from infra.local import cloud, emulator
+from infra.stage import DEFAULT_STAGE, stack_name
+from shared.domain.errors import ArcadeJobsError
+
+app = typer.Typer()
+local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
+local.add_typer(demo.app)
+app.add_typer(local, name="local")
+
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Of the AWS emulator; 4566 if left out.")]
+
+
+@local.command("up")
+def start_cloud(
+    *,
+    stage: Annotated[str, typer.Option(help="To deploy.")] = DEFAULT_STAGE,
+    port: Port = None,
+    context: Annotated[
+        list[str] | None, typer.Option("--context", "-c", help="NAME=VALUE, as for cdk deploy; for this once.")
+    ] = None,
+) -> None:
+    """Start PostgreSQL and an AWS emulator, and deploy the stack to it. What runs already stays as it is."""
+    pairs = [assignment.partition("=") for assignment in context or ()]
+    if wrong := [name for name, sign, _ in pairs if not sign]:
+        raise ArcadeJobsError(f"--context: {wrong[0]!r} is not NAME=VALUE")
+    cloud.up(
+        stage=stage,
+        port=port,
+        context={name: value for name, _, value in pairs},
+        prepare_database=schema.upgrade,
+        report=print_note,
+    )
+    print_lines(*guide(Target(stage=stage, local=True).deployment()))
+
+
+@local.command("down")
+def stop_cloud() -> None:
+    """Stop both. The database is kept."""
+    cloud.down(report=print_lines)
+
+
+@local.command("status")
+def show_cloud(*, as_json: Json = False) -> None:
+    """What runs on this machine; exit with 1 unless both do."""
+    status = cloud.status()
+    endpoint = status.emulator.endpoint if status.emulator else None
+    if as_json:
+        print_json({"postgres": status.has_postgres, "emulator": endpoint})
+    else:
+        print_lines(
+            f"PostgreSQL: {'runs' if status.has_postgres else 'does not run'}",
+            f"AWS emulator: {f'runs at {endpoint}' if endpoint else 'does not run'}",
+        )
+    if not (status.has_postgres and endpoint):
+        raise typer.Exit(1)
+
+
+def guide(deployment: Deployment) -> Sequence[str]:
+    """How to invoke, watch and stop it: lines to be typed as they are."""
+    variables = {**emulator.CREDENTIALS, "AWS_DEFAULT_REGION": emulator.REGION, "AWS_MAX_ATTEMPTS": "1"}
+    prefix = " ".join(["env -u AWS_PROFILE", *(f"{name}={value}" for name, value in variables.items())])
+    invoke = (
+        f"{prefix} aws --endpoint-url {deployment.endpoint} --cli-read-timeout 960 lambda invoke"
+        f" --function-name {deployment.function('prize-pool')} --cli-binary-format raw-in-base64-out"
+        " --payload file://events/prize_pool.json /dev/stdout"
+    )
+    command = Path(sys.executable).with_name("arcade-jobs")
+    return (
+        f"{stack_name(deployment.stage)} runs at {deployment.endpoint}; its schedules fire.",
+        f"  invoke  {invoke}",
+        f"     or   {command} trigger prize-pool --local",
+        f"  watch   {command} history --local",
+        f"  stop    {command} local down",
+    )

@@ -1,0 +1,99 @@
+"""The arguments and options that several commands share."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import boto3
+import typer
+
+from infra.deployed.deployment import Deployment, aws_errors, find_deployment
+from infra.jobs import JOBS
+from infra.local import cloud, emulator
+from infra.stage import DEFAULT_STAGE, DEMO_STAGE
+from shared.domain.errors import ArcadeJobsError
+from shared.runs.store import RunStore
+
+JOB_NAMES = [job.name for job in JOBS]
+JOB_HELP = f"{', '.join(JOB_NAMES[:-1])} or {JOB_NAMES[-1]}"
+
+
+def check_job(name: str | None) -> str | None:
+    """The name of a job, or None.
+
+    Raises:
+        ArcadeJobsError: no job has this name.
+    """
+    if name is not None and name not in JOB_NAMES:
+        raise ArcadeJobsError(f"JOB: {name!r} is not a job; expected one of {', '.join(JOB_NAMES)}")
+    return name
+
+
+OneJob = Annotated[str, typer.Argument(callback=check_job, help=f"{JOB_HELP}.")]
+AnyJob = Annotated[str | None, typer.Argument(callback=check_job, help=f"{JOB_HELP}; all if left out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The deployment that a command works on. Each field is an option of `with_target`."""
+
+    stage: Annotated[str, typer.Option(help="The deployed stage; `demo` is what make demo left.")] = DEFAULT_STAGE
+    profile: Annotated[str | None, typer.Option(help="Of your AWS configuration.")] = None
+    region: Annotated[str | None, typer.Option(help="Of AWS; else from the profile or the environment.")] = None
+    local: Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")] = False
+
+    def deployment(self) -> Deployment:
+        """Look the deployment up.
+
+        Raises:
+            ArcadeJobsError: there is none, it cannot be reached, or the stage is the demo's.
+        """
+        if self.stage == DEMO_STAGE:
+            raise ArcadeJobsError(
+                f"--stage: {self.stage!r} is the replay's, and is not deployed; its jobs run with make demo"
+            )
+        if self.local:
+            return find_deployment(self.stage, session=emulator.session(), endpoint=cloud.endpoint())
+        with aws_errors(f"stage {self.stage!r}"):
+            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+        return find_deployment(self.stage, session=session)
+
+    @contextmanager
+    def run_store(self) -> Iterator[RunStore]:
+        """The run records of the deployment, or those that the demo left.
+
+        Raises:
+            ArcadeJobsError: they cannot be reached.
+        """
+        if self.stage == DEMO_STAGE:
+            # Here, since moto takes a tenth of a second to import, and hooks into every client of botocore.
+            from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs  # noqa: PLC0415
+
+            with open_saved_runs(cloud.FOLDER / SAVED_RUNS) as runs:
+                yield runs
+        else:
+            yield self.deployment().run_store()
+
+
+def with_target(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options --stage, --profile, --region and --local.
+
+    They replace its parameter `target`, which receives them as one `Target`.
+    """
+    options = inspect.signature(Target).parameters
+
+    @functools.wraps(command)
+    def with_options(**arguments: Any) -> None:
+        target = Target(**{name: arguments.pop(name) for name in options})
+        command(target=target, **arguments)
+
+    own = inspect.signature(command).parameters
+    parameters = [*(own[name] for name in own if name != "target"), *options.values()]
+    # Typer reads both.
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options

@@ -1,0 +1,97 @@
+"""Constraints and indexes that are missing, violated, or something else than the contract has."""
+
+from collections.abc import Iterator
+
+from infra.schema import set_aside
+from infra.schema.catalog import Catalog, Constraint, Table
+from infra.schema.differences import Difference, missing, refused, rows_text
+from infra.schema.rows import Rows
+
+
+def constraint_differences(
+    table: str, contract: Table, actual: Table, rows: Rows, found: Catalog
+) -> Iterator[Difference]:
+    """Those of a table, with the rows that violate one set aside."""
+    lacking = {
+        name: constraint
+        for name, constraint in contract.constraints.items()
+        if not actual.has_constraint(name, constraint)
+    }
+    checks = {name: constraint for name, constraint in lacking.items() if constraint.kind == "c"}
+    shown = {name: constraint for name, constraint in checks.items() if rows.shows(constraint)}
+    counts = rows.count([f"NOT ({constraint.expression})" for constraint in shown.values()])
+    violated = dict(zip(shown, counts, strict=True))
+    for name, constraint in checks.items():
+        where = f"{table}.{name}"
+        there = actual.constraints.get(name)
+        added = [f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}"]
+        if violated.get(name):
+            what = f"is violated by {rows_text(violated[name])}: {constraint.definition}"
+            moved = set_aside.rows_where(table, f"NOT ({constraint.expression})", f"violates {name}")
+            yield refused(where, what, moved, note="or correct them by hand")
+        if there is not None and there.definition != constraint.definition:
+            what = f"is {there.definition}; expected {constraint.definition}"
+            yield refused(where, what, f"ALTER TABLE {table} RENAME CONSTRAINT {name} TO {name}_platform")
+        elif there is not None:
+            yield missing(where, *added, what="is not validated")
+        else:
+            new = f"ALTER TABLE {table} ADD CONSTRAINT {name} {constraint.definition} NOT VALID"
+            yield missing(where, new, *added)
+    for name, constraint in lacking.items():
+        if constraint.kind != "c":
+            yield from _key(name, constraint, actual, rows, found)
+
+
+def _key(name: str, contract: Constraint, actual: Table, rows: Rows, found: Catalog) -> Iterator[Difference]:
+    table, where = rows.table, f"{rows.table}.{name}"
+    shared = rows.count_shared(contract.columns) if actual.has_rows and rows.shows(contract) else 0
+    if shared:
+        moved, note = set_aside.rows_that_share(table, contract.columns, f"violates {name}")
+        what = f"is violated: {shared} {'key has' if shared == 1 else 'keys have'} several rows: {contract.definition}"
+        yield refused(where, what, moved, note=note)
+    kind, key = contract.definition.split(" (", 1)
+    if kind == "PRIMARY KEY" and any(there.kind == "p" for there in actual.constraints.values()):
+        other = next(name for name, there in actual.constraints.items() if there.kind == "p")
+        yield refused(
+            where,
+            f"is on other columns: {actual.constraints[other].definition}; expected {contract.definition}",
+            f"ALTER TABLE {table} DROP CONSTRAINT {other}, ADD CONSTRAINT {name} {contract.definition}",
+        )
+        return
+    index = actual.indexes.get(name)
+    use = f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}"
+    if index is not None and index.is_key and index.is_valid and index.columns == contract.columns:
+        yield missing(where, use)
+        return
+    build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({key}"
+    if index is not None and not index.is_valid and not index.of_constraint:
+        yield missing(where, f"DROP INDEX CONCURRENTLY {name}", build, use, what="was left by an interrupted build")
+    elif name in found.relations:
+        yield name_is_taken(where, name, found)
+    else:
+        yield missing(where, build, use)
+
+
+def index_differences(table: str, contract: Table, actual: Table, found: Catalog) -> Iterator[Difference]:
+    """Those of a table that belong to no constraint."""
+    for name, index in contract.indexes.items():
+        if index.of_constraint:
+            continue
+        where = f"{table}.{name}"
+        same = [there for there in actual.indexes.values() if there.definition == index.definition]
+        there = actual.indexes.get(name)
+        build = f"CREATE INDEX CONCURRENTLY {name} ON {table} USING {index.definition}"
+        if any(other.is_valid for other in same):
+            continue
+        if there is not None and not there.is_valid:
+            yield missing(where, f"DROP INDEX CONCURRENTLY {name}", build, what="was left by an interrupted build")
+        elif name in found.relations:
+            yield name_is_taken(where, name, found)
+        else:
+            yield missing(where, build)
+
+
+def name_is_taken(where: str, name: str, found: Catalog) -> Difference:
+    """The name of an index or constraint belongs to something else."""
+    kind = "INDEX" if found.relations[name] in "iI" else "TABLE"
+    return refused(where, "is something else than expected", f"ALTER {kind} {name} RENAME TO {name}_platform")

@@ -1,0 +1,116 @@
+# ruff: noqa: S608 - the statements are put together from the contract and the catalog, not from input
+"""Rows that do not fit are set aside whole, as JSON with table, reason and time, and can be put back.
+
+The statements are for somebody to read, think over and run. Each moves rows or does nothing: none is lost between.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from infra.schema.differences import Difference, rows_text, warning
+from infra.schema.quoting import literal, quoted
+from infra.schema.revisions import render, revisions
+
+TABLE = "arcade_jobs_set_aside"
+# Which of several rows with one key stays: the first in this order.
+FIRST: Mapping[str, tuple[str, str]] = {
+    "game_sessions": ("created_at, id", "the earliest session stays"),
+    "leaderboard_entries": (
+        "score DESC NULLS LAST, created_at, id",
+        "the best entry stays, of equals the earliest",
+    ),
+    "prize_pools": (
+        "status = 'active', id",
+        "a settled pool stays, or else the one with the lowest id; amounts are not added up: compare them first",
+    ),
+}
+
+
+def make_table(schema: str) -> str:
+    """The table that set-aside rows go to, as the revision has it, unless it is there."""
+    start = f'CREATE TABLE IF NOT EXISTS :"schema".{TABLE} '
+    statements = (statement for revision in revisions() for statement in revision.statements)
+    return render(next(statement for statement in statements if statement.startswith(start)), schema)
+
+
+def rows_where(table: str, condition: str, reason: str) -> str:
+    """Set aside the rows that meet a condition."""
+    return _move(table, f"WHERE {condition}", reason)
+
+
+def all_rows(table: str, reason: str) -> str:
+    """Set aside every row."""
+    return _move(table, "", reason)
+
+
+def rows_that_share(table: str, columns: Collection[str], reason: str) -> tuple[str, str]:
+    """Set aside all but one of the rows that have a key in common: the statement, and which one stays."""
+    key = ", ".join(sorted(columns))
+    present = " AND ".join(f"{column} IS NOT NULL" for column in sorted(columns))
+    order, note = FIRST.get(table, ("ctid", "one of them stays"))
+    numbered = (
+        f"SELECT ctid AS place, row_number() OVER (PARTITION BY {key} ORDER BY {order}, ctid) AS number"
+        f" FROM {table} WHERE {present}"
+    )
+    others = f"USING ({numbered}) AS numbered WHERE {table}.ctid = place AND number > 1"
+    return _move(table, others, reason), note
+
+
+def rows_not_read(table: str, column: str, value: str, type_: str) -> str:
+    """Set aside the rows in which a value cannot be converted, one row after the other."""
+    move = _move(table, "WHERE ctid = place", f"{column} cannot be converted to {type_}")
+    return f"""DO $$
+DECLARE
+  place tid;
+BEGIN
+  FOR place IN SELECT ctid FROM {table} LOOP
+    BEGIN
+      PERFORM {value} FROM {table} WHERE ctid = place;
+    EXCEPTION WHEN data_exception THEN
+      {move};
+    END;
+  END LOOP;
+END $$"""
+
+
+def put_back(table: str, reason: str, columns: Collection[str]) -> str:
+    """Put back the rows that were set aside for one reason, all or none of them."""
+    names = ", ".join(map(quoted, columns))
+    return (
+        f"WITH back AS (DELETE FROM {TABLE} WHERE table_name = {literal(table)}"
+        f" AND reason = {literal(reason)} RETURNING content)"
+        f" INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {names} FROM back, jsonb_populate_record(NULL::{table}, content)"
+    )
+
+
+def counts(schema: str) -> str:
+    """A query for what is set aside: table, reason, number of rows as text."""
+    return (
+        f"SELECT table_name, reason, CAST(count(*) AS text) FROM {quoted(schema)}.{TABLE}"
+        " GROUP BY table_name, reason ORDER BY table_name, reason"
+    )
+
+
+def warnings(counted: Iterable[tuple[str, str, int]], columns: Mapping[str, Collection[str]]) -> Iterator[Difference]:
+    """What is set aside, and how to put it back.
+
+    Args:
+        counted: table, reason and number of rows.
+        columns: of each table that is there, those that are not generated.
+    """
+    for table, reason, count in counted:
+        what = f"has {rows_text(count)} of {table}: {reason}"
+        if table in columns:
+            note = "once they fit: puts back all of them or none"
+            yield warning(TABLE, what, put_back(table, reason, columns[table]), note=note)
+        else:
+            yield warning(TABLE, what)
+
+
+def _move(table: str, which: str, reason: str) -> str:
+    returning = f"RETURNING to_jsonb({table}) AS content"
+    return (
+        f"WITH gone AS (DELETE FROM {table} {which}{' ' * bool(which)}{returning})"
+        f" INSERT INTO {TABLE} (table_name, reason, content)"
+        f" SELECT {literal(table)}, {literal(reason)}, content FROM gone"
+    )

@@ -1,0 +1,16 @@
+"""Statements as an operator runs them in psql: each its own transaction."""
+
+from sqlalchemy import Engine
+
+
+def run(engine: Engine, *statements: str) -> None:
+    """Run statements."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
+    """The rows of a query."""
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
