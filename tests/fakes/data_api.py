@@ -119,11 +119,12 @@ class FakeDataApi:
 
 def _run(session: PoolProxiedConnection, call: dict[str, Any], *, in_transaction: bool) -> dict[str, Any]:
     """Over the extended protocol, which takes one statement."""
+    driver: Any = session.driver_connection
     try:
         if in_transaction:
-            session.driver_connection.execute_simple("BEGIN")
-        answer = _records(session.driver_connection, call)
-        session.driver_connection.execute_simple("COMMIT")  # one of no transaction does nothing
+            driver.execute_simple("BEGIN")
+        answer = _records(driver, call)
+        driver.execute_simple("COMMIT")  # one of no transaction does nothing
     except DatabaseError as error:
         fields = error.args[0]
         message = f"ERROR: {fields['M']}; SQLState: {fields['C']}"

@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -16,9 +16,9 @@ from shared.domain.errors import ArcadeJobsError
 TARGET_OPTIONS = ["stage", "profile", "region", "local"]
 
 
-def commands(group: click.Group) -> Iterator[click.Command]:
-    for found in group.commands.values():
-        yield from commands(found) if hasattr(found, "commands") else [found]
+def commands(found: Any) -> Iterator[Any]:
+    for each in found.commands.values():
+        yield from commands(each) if hasattr(each, "commands") else [each]
 
 
 def test_a_command_has_all_options_of_a_deployment_or_none() -> None:
@@ -56,7 +56,11 @@ def test_an_error_for_the_user_is_one_line_and_a_bug_keeps_its_traceback(
         "arcade-jobs: JOB: 'prizepool' is not a job; expected one of prize-pool, leaderboard, cleanup\n"
     )
     monkeypatch.setattr(sys, "argv", ["arcade-jobs", "trigger", "prize-pool"])
-    monkeypatch.setattr(Target, "deployment", lambda _: {}["a bug"])
+
+    def fail(_: Target) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Target, "deployment", fail)
     with pytest.raises(KeyError, match="a bug"):
         command.main()
 
