@@ -186,7 +186,7 @@ def test_a_value_out_of_bounds_is_refused_once(name, value, expected):
 def test_a_variable_is_refused_at_synth_with_the_text_of_the_functions(variable, value):
     with pytest.raises(ConfigError) as refusal:
         Config.from_env({"DATABASE_URL": LOCAL_URL, "RUNS_TABLE_NAME": "runs", variable: value})
-    key = VARIABLES[variable].context_key
+    key = VARIABLES[variable].context_key or ""
     assert refusals(EXISTING | {key: value}) == [str(refusal.value).replace(variable, key, 1)]
 
 

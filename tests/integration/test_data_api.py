@@ -43,7 +43,7 @@ class Cluster:
             or {
                 "DatabaseClusterArn": self.fake.cluster,
                 "DatabaseAdminSecretArn": self.fake.secret,
-                "DatabaseName": self.fake.url.database,
+                "DatabaseName": str(self.fake.url.database),
                 "DatabaseUser": self.jobs_role,
             },
         )
@@ -53,7 +53,7 @@ class Cluster:
             client=self.fake.client,
             cluster=self.fake.cluster,
             secret=self.fake.secret,
-            database=self.fake.url.database,
+            database=str(self.fake.url.database),
             jobs_role=self.jobs_role,
             report=self.lines.append,
             sleep=self.pauses.append,

@@ -81,10 +81,15 @@ def first(server: postgres.Server, first_template: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def api(first: Engine) -> Iterator[Callable[[], DataApi]]:
-    """The Data API of that database, whose admin owns the tables."""
+def fake(first: Engine) -> FakeDataApi:
+    """The Data API of that database."""
+    return FakeDataApi(first.url)
+
+
+@pytest.fixture
+def api(first: Engine, fake: FakeDataApi) -> Iterator[Callable[[], DataApi]]:
+    """Makes clients of it, for an admin who owns the tables."""
     jobs = f"jobs_{uuid4().hex[:12]}"
-    fake = FakeDataApi(first.url)
     run(first, "DO $$ BEGIN CREATE ROLE rds_iam; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
 
     def make() -> DataApi:
@@ -98,7 +103,6 @@ def api(first: Engine) -> Iterator[Callable[[], DataApi]]:
             sleep=lambda _: None,
         )
 
-    make.fake = fake  # type: ignore[attr-defined]
     yield make
     first.dispose()
     for (role,) in rows(first, f"SELECT rolname::text FROM pg_roles WHERE rolname ~ '^{jobs}'"):
@@ -220,7 +224,7 @@ def test_one_that_is_killed_at_every_statement_is_finished_by_the_next_ones(firs
 
 
 def test_one_through_the_data_api_that_is_killed_at_every_statement_is_finished(
-    first: Engine, api: Callable[[], DataApi]
+    first: Engine, fake: FakeDataApi, api: Callable[[], DataApi]
 ) -> None:
     survived: set[tuple[str, str]] = set()
     before = contents(first)
@@ -230,7 +234,7 @@ def test_one_through_the_data_api_that_is_killed_at_every_statement_is_finished(
             survived.add((moment, statement))
             raise KilledError
 
-    api.fake.before, api.fake.after = partial(die, "before"), partial(die, "after")
+    fake.before, fake.after = partial(die, "before"), partial(die, "after")
     while True:
         try:
             data_api.upgrade(api())
