@@ -41,6 +41,7 @@ class Cleaner:
         before = expiry_cutoff(run.tick.at, self.session_expiry)
         tally = CleanupTally()
         is_lost = False
+        self.transactions.run(db.check_touches, run=run)
         for step, work in (("expired_sessions", self._delete_sessions), ("orphaned_entries", self._delete_orphans)):
             try:
                 work(run, before, tally)

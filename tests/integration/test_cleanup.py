@@ -6,8 +6,10 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from infra.schema.tables import game_sessions, leaderboard_entries
+from shared.db.errors import describe
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.services import cleanup
 from shared.services.cleanup import Cleaner
@@ -160,6 +162,16 @@ def test_what_was_deleted_before_the_connection_was_lost_is_counted(arcade: Arca
     assert (outcome.result["expired_sessions_deleted"], outcome.result["expired_amount_usdc"]) == (1, "0.020000")
     assert [error["step"] for error in outcome.result["errors"]] == ["orphaned_entries"]
     assert outcome.result["remaining"] is None
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_nothing_is_deleted_from_tables_that_are_not_adopted(arcade: Arcade, cleaner: Clean, *, dry_run: bool) -> None:
+    arcade.add_session("2026-01-11T02:00:00Z")
+    run(arcade.engine, "DROP TABLE leaderboards, leaderboard_touches CASCADE")
+    with pytest.raises(DBAPIError) as error:
+        cleaner(make_run(SLOT, dry_run=dry_run))
+    assert describe(error.value).endswith("run arcade-jobs db upgrade")
+    assert count(arcade, game_sessions) == 1
 
 
 def refuse(table: str, condition: str) -> str:
