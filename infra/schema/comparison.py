@@ -91,7 +91,7 @@ def _not_a_table(name: str, actual: Table) -> Difference:
     what = f"is a {KINDS.get(actual.kind, 'relation of another kind')}; the jobs need an ordinary table"
     renamed = f"ALTER TABLE {name} RENAME TO {name}_platform"
     if actual.kind != "p":
-        return refused(name, what, renamed)
+        return refused(name, what, renamed, note=f"its rows stay in {name}_platform: copy them, or the jobs see none")
     columns = ", ".join(quoted(column) for column, there in actual.columns.items() if not there.is_generated)
     numbered = [column for column, there in actual.columns.items() if there.has_sequence]
     # One statement, all of it or nothing: a copy that failed would leave an empty table to adopt.
