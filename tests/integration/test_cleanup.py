@@ -6,16 +6,10 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-<<<<<<< HEAD
 from sqlalchemy import event, text
-
-=======
-from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from infra.schema.tables import game_sessions, leaderboard_entries
 from shared.db.errors import describe
->>>>>>> attack-rest
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.services import cleanup
 from shared.services.cleanup import Cleaner
@@ -169,7 +163,7 @@ def test_nothing_is_deleted_from_tables_that_are_not_adopted(arcade: Arcade, cle
     with pytest.raises(DBAPIError) as error:
         cleaner(make_run(SLOT, dry_run=dry_run))
     assert describe(error.value).endswith("run arcade-jobs db upgrade")
-    assert count(arcade, game_sessions) == 1
+    assert count(arcade, "game_sessions") == 1
 
 
 def refuse(table: str, condition: str) -> str:

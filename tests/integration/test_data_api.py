@@ -117,7 +117,7 @@ def test_an_empty_database_gets_its_roles_and_the_contract(cluster: Cluster) -> 
     database = cluster.engine.url.database
     assert cluster.lines == [
         f"{database}: revision 0001, from statement 1 of 35",
-        f"{database}: revision 0002, from statement 1 of 17",
+        f"{database}: revision 0002, from statement 1 of 18",
     ]
 
 

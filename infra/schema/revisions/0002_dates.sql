@@ -16,6 +16,16 @@ CREATE TABLE IF NOT EXISTS :"schema".arcade_jobs_set_aside (
 
 COMMENT ON TABLE :"schema".arcade_jobs_set_aside IS 'rows that did not fit the contract, whole';
 
+-- Pools first, while such a one can still be paid. A settled pool cannot be deleted: the seal stops the upgrade here and
+-- names it. The upgrade also stops where a foreign key would delete or change rows of other tables.
+WITH gone AS (
+  DELETE FROM :"schema".prize_pools
+  WHERE NOT period_date BETWEEN '1970-01-01' AND '9999-12-31'
+  RETURNING *
+)
+INSERT INTO :"schema".arcade_jobs_set_aside (table_name, reason, content)
+SELECT 'prize_pools', 'period_date is not between 1970-01-01 and 9999-12-31', to_jsonb(gone) FROM gone;
+
 -- NOT VALID: from here on no such row can be written; those that are there are set aside below, then it is validated.
 -- Infinity, years before 1970 and after 9999 have no period that a calendar can hold.
 ALTER TABLE :"schema".prize_pools
@@ -30,8 +40,7 @@ ALTER TABLE :"schema".leaderboard_entries
 ALTER TABLE :"schema".game_sessions
   ADD CONSTRAINT arcade_jobs_instants_check CHECK (created_at BETWEEN '1970-01-01Z' AND '9999-12-31Z' AND completed_at BETWEEN '1970-01-01Z' AND '9999-12-31Z') NOT VALID;
 
--- A settled pool cannot be deleted: the seal stops the upgrade here and names it. The upgrade also stops where a foreign
--- key would delete or change rows of other tables with these.
+-- Pools that were written since they were looked for.
 WITH gone AS (
   DELETE FROM :"schema".prize_pools
   WHERE NOT period_date BETWEEN '1970-01-01' AND '9999-12-31'
