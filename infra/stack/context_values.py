@@ -81,7 +81,7 @@ class ContextValues:
 
     def check_names(self) -> None:
         """Collect what is given under a name that was not read. To be called last."""
-        for name, value in self._values.items():
+        for name in self._values:
             if name not in self._names_read and "@" not in name and ":" not in name:
                 self.mistakes.append(f"{name}: there is no such name; docs/deploy.md lists them")
 

@@ -36,31 +36,30 @@ class Cleaner:
 
         1. Sessions that are still `active` after the expiry time.
         2. Entries as old whose session does not exist, those of step 1 among them.
+
+        Tables that are not adopted yet are left alone.
         """
         started_at = self.clock()
         before = expiry_cutoff(run.tick.at, self.session_expiry)
         tally = CleanupTally()
-        is_lost = False
+        is_reachable = True
         self.transactions.run(db.check_touches, run=run)
         for step, work in (("expired_sessions", self._delete_sessions), ("orphaned_entries", self._delete_orphans)):
             try:
                 work(run, before, tally)
             except Exception as error:
-                is_lost = is_connection_lost(error)
-                nothing_done = not (tally.sessions or tally.orphans)
-                if nothing_done and (is_lost or tally.errors):
+                is_reachable = not is_connection_lost(error)
+                if tally.deleted == 0 and (tally.errors or not is_reachable):
                     raise  # the other step would fail too, or has: such a run is failed, not partial
                 logger.exception("cleanup step failed", extra={"step": step})
                 tally.errors.append({"step": step, "error": describe(error)})
-                if is_lost:
+                if not is_reachable:
                     break  # what was deleted is reported: no other attempt counts it
-        sessions_left: int | None = None
-        if not is_lost:
-            sessions_left = 0 if run.tick.dry_run else self._count_sessions_left(run, before, tally)
+        sessions_left = self._count_sessions_left(run, before, tally) if is_reachable else None
         duration_ms = (self.clock() - started_at) // timedelta(milliseconds=1)
         return Outcome(
             result=cleanup_result(tally, sessions_left=sessions_left, duration_ms=duration_ms),
-            items_processed=tally.sessions + tally.orphans,
+            items_processed=tally.deleted,
             items_failed=len(tally.errors),
             is_complete=tally.is_complete,
         )
@@ -109,6 +108,8 @@ class Cleaner:
 
     def _count_sessions_left(self, run: Run, before: datetime, tally: CleanupTally) -> int | None:
         """How many expired sessions are left; None, and an error, if they cannot be counted in time (S12)."""
+        if run.tick.dry_run:
+            return 0
         try:
             left, _ = self.transactions.run(partial(db.count_expired_sessions, before=before), run=run)
         except Exception as error:  # noqa: BLE001 - what was deleted is reported all the same

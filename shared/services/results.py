@@ -98,6 +98,11 @@ class CleanupTally:
     is_complete: bool = True
     errors: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def deleted(self) -> int:
+        """Rows of both kinds."""
+        return self.sessions + self.orphans
+
 
 def cleanup_result(tally: CleanupTally, *, sessions_left: int | None, duration_ms: int) -> dict[str, Any]:
     """What a cleanup run did; `remaining` is None when the sessions that are left could not be counted."""
