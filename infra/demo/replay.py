@@ -34,7 +34,7 @@ INVOCATION_LIMIT = timedelta(minutes=5)
 
 
 class VirtualClock:
-    """A wall clock that can be set, and goes on from there at the speed of any other."""
+    """A wall clock that can be set, and runs on from there at normal speed."""
 
     def __init__(self, now: datetime) -> None:
         self.set(now)

@@ -59,7 +59,7 @@ def save_runs(client: "DynamoDBClient", path: Path, *, at: datetime) -> None:
 
 @contextmanager
 def open_saved_runs(path: Path) -> Iterator[RunStore]:
-    """Yield a store of the runs in a file. What is written to it is not kept.
+    """Yield a store of the runs in a file. What is written to it is not saved.
 
     Raises:
         ArcadeJobsError: there is no such file, or it cannot be read.

@@ -35,7 +35,7 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 def open_engine(
     url: str, *, password: Callable[[], str] | None = None, ca_file: Path | None = None, connections: int = 1
 ) -> Engine:
-    """An engine with one connection (S15), kept for as long as the container lives and checked before each use.
+    """An engine with one connection (S15), kept open for as long as the container lives and checked before each use.
 
     Nothing is connected yet. TLS is always verified, host name included, but over a local socket or loopback.
 

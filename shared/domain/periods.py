@@ -104,7 +104,7 @@ def has_ended(period: Period, at: datetime, zone: ZoneInfo) -> bool:
 
 
 def is_late(period: Period, at: datetime, zone: ZoneInfo) -> bool:
-    """Whether a settlement at this time comes after a slot that should have made it (S02).
+    """Whether a settlement at this time comes after a slot that should have settled it (S02).
 
     The daily slot that opens a local day settles what ended with the day before; what ended earlier was missed.
     """

@@ -1,4 +1,4 @@
-"""Fakes that behave: a clock that is set by hand, an invocation's context, events and runs."""
+"""Fakes that behave: a clock that is set manually, an invocation's context, events and runs."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

@@ -37,7 +37,7 @@ class Moment(StrEnum):
     """Where in a request the fault happens."""
 
     BEFORE = "before"
-    AMID = "amid"  # the request is with the server, its answer is not read
+    AMID = "amid"  # the request is with the server, its response is not read
     AFTER = "after"
 
 
@@ -205,9 +205,9 @@ class _Connection(pg8000.dbapi.Connection):  # type: ignore[misc]  # pg8000 has 
         if self.process is None:
             return trip()
         self.process.begin(" ".join(statement.split()), lose=self.hang_up, connection=self)
-        answer = trip()
+        response = trip()
         self.process.pass_moment(Moment.AFTER, lose=self.hang_up)
-        return answer
+        return response
 
     def send_QUERY(self, sql: str) -> None:  # noqa: N802 - the driver's name
         super().send_QUERY(sql)
@@ -218,7 +218,7 @@ class _Connection(pg8000.dbapi.Connection):  # type: ignore[misc]  # pg8000 has 
         self._is_asking = True
 
     def handle_messages(self, context: Any) -> None:
-        """Read an answer. The statement's own comes after those to its preparation, which are no moments of it."""
+        """Read a response. The statement's own comes after those to its preparation, which are no moments of it."""
         if self._is_asking and self.process is not None:
             self._is_asking = False
             self.process.pass_moment(Moment.AMID, lose=self.hang_up)
@@ -255,7 +255,7 @@ class _Client:
             self._process.begin(operation, lose=_lose_call)
             try:
                 return getattr(self._client, operation)(**parameters)
-            finally:  # a refusal is an answer too
+            finally:  # a refusal is a response too
                 for moment in (Moment.AMID, Moment.AFTER):
                     self._process.pass_moment(moment, lose=_lose_call)
 

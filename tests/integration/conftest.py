@@ -70,7 +70,7 @@ def platform(empty: Engine) -> Engine:
 
 @pytest.fixture
 def stage(dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> FakeStage:
-    """A deployed stage whose queues answer at once."""
+    """A deployed stage whose queues respond at once."""
     monkeypatch.setattr(dead_letters, "LONG_POLL", 0)
     return make_stage(dynamodb)
 

@@ -1,4 +1,4 @@
-"""A deployed stage: AWS emulated in this process, composite alarms and the functions by stand-ins."""
+"""A deployed stage: AWS emulated in this process, composite alarms and the functions by fakes."""
 
 import json
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def fail(job: str, event: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class FakeSession:
-    """A session whose clients are moto's, but for the stand-ins."""
+    """A session whose clients are moto's, but for the fakes."""
 
     alarms: FakeAlarms
     functions: FakeFunctions
@@ -108,7 +108,7 @@ class FakeSession:
 
 @dataclass
 class FakeStage:
-    """A deployment, and the stand-ins behind it."""
+    """A deployment, and the fakes behind it."""
 
     deployment: Deployment
     alarms: FakeAlarms

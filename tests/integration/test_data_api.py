@@ -1,4 +1,4 @@
-"""`db upgrade` and `db check` through the Data API, whose stand-in executes on real PostgreSQL."""
+"""`db upgrade` and `db check` through the Data API, whose fake executes on real PostgreSQL."""
 
 import contextlib
 import sys
@@ -237,7 +237,7 @@ def test_a_statement_that_is_not_answered_in_time_goes_on_and_is_waited_for(
 
         cluster.fake.limit = 0.3
         data_api.upgrade(replace(cluster.api(), sleep=pause))
-    assert "the statement goes on in the database; waiting for it" in cluster.lines
+    assert "the statement continues in the database; waiting for it" in cluster.lines
     assert len(cluster.fake.going_on) == 1
     assert migrations.check(cluster.engine) == []
 
@@ -259,7 +259,7 @@ def test_a_database_that_sleeps_is_waited_for_and_reports_how_long(cluster: Clus
 
 def test_a_database_that_never_wakes_up_is_one_line(cluster: Cluster) -> None:
     cluster.fake.asleep = 1000
-    with pytest.raises(migrations.UpgradeError, match=r"^made_\w+: it has not woken up for 180 s; look at arn:aws:rds"):
+    with pytest.raises(migrations.UpgradeError, match=r"^made_\w+: it has not woken up for 180 s; check arn:aws:rds"):
         cluster.upgrade()
 
 
@@ -285,7 +285,7 @@ def test_tables_that_the_platform_made_are_left_alone(cluster: Cluster) -> None:
         cluster.upgrade()
     assert str(raised.value) == (
         "game_sessions, leaderboard_entries, prize_pools: there already, without a revision in arcade_jobs_version;"
-        " nothing was changed. Connect with DATABASE_URL to adopt what is there"
+        " nothing was changed. Connect with DATABASE_URL to adopt the existing tables"
     )
     assert (cluster.tables(), cluster.has_role()) == (before, False)
 

@@ -131,7 +131,7 @@ def test_s12_a_million_expired_sessions_go_in_two_attempts_while_players_notice_
 
     def attempts() -> tuple[dict[str, Any], dict[str, Any]]:
         left = int((STOP_BEFORE_LIMIT.total_seconds() + SECONDS_LEFT) * 1000)
-        event = {"time": SLOT, "actor": "test"}  # by hand, so that the result is returned and not raised
+        event = {"time": SLOT, "actor": "test"}  # manually, so that the result is returned and not raised
         first = invoke(app, "cleanup", event, CountingDown(remaining_ms=left))
         return first, invoke(app, "cleanup", event, CountingDown())
 
