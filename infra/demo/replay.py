@@ -54,7 +54,7 @@ class VirtualClock:
 
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
-    """The context that Lambda passes beside the event."""
+    """The context that Lambda passes with the event."""
 
     aws_request_id: str
 

@@ -71,7 +71,7 @@ def open_saved_runs(path: Path) -> Iterator[RunStore]:
     except FileNotFoundError:
         raise ArcadeJobsError(f"{path}: no runs are saved there; make demo replays three weeks of them") from None
     except (OSError, ValueError, LookupError, EOFError, lzma.LZMAError) as error:
-        raise ArcadeJobsError(f"{path}: cannot be read ({error}); make demo writes it anew") from None
+        raise ArcadeJobsError(f"{path}: cannot be read ({error}); make demo writes it again") from None
     with emulated_dynamodb() as client:
         for start in range(0, len(items), BATCH):
             batch = items[start : start + BATCH]

@@ -157,7 +157,7 @@ def _command(folder: Path, python: Path) -> list[str]:
 
 
 def _environment(folder: Path, port: int) -> dict[str, str]:
-    """All that the emulator gets, and so all that a function finds beside what the template sets."""
+    """All that the emulator gets, and so all that a function finds besides what the template sets."""
     temporary = folder / "tmp"
     return {
         "PATH": os.defpath,

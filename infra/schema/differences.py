@@ -12,7 +12,7 @@ class Kind(StrEnum):
 
     MISSING = "missing"  # an upgrade adds it
     REFUSED = "refused"  # needs a decision: an upgrade changes nothing while there is one
-    WARNING = "warning"  # the jobs work all the same
+    WARNING = "warning"  # the jobs work anyway
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ class Session:
         self._try(block, shown=body.strip().removeprefix("EXECUTE '"), may_wait=True)
 
     def build(self, statement: str) -> bool:
-        """Build an index beside the writers.
+        """Build an index concurrently with writers.
 
         Raises:
             UpgradeError: it failed.
@@ -116,7 +116,7 @@ def begin(engine: Engine, *, report: Callable[[str], None], sleep: Callable[[flo
     """Open the session of an upgrade, as soon as no other one is under way in this database.
 
     It polls instead of waiting in `pg_advisory_lock`: that call's snapshot would be waited for by the
-    other upgrade's CREATE INDEX CONCURRENTLY, for ever.
+    other upgrade's CREATE INDEX CONCURRENTLY, forever.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         try:

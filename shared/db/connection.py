@@ -10,7 +10,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 
 CONNECT_TIMEOUT = 10  # seconds
 LOCK_TIMEOUT = 5_000  # ms a statement waits for one holder of a lock
-STATEMENT_TIMEOUT = 60_000  # ms; the lock timeout counts for each holder anew, so it alone bounds nothing
+STATEMENT_TIMEOUT = 60_000  # ms; the lock timeout counts for each holder again, so it alone bounds nothing
 IDLE_IN_TRANSACTION_TIMEOUT = 30_000  # ms; a frozen process loses its locks
 # S11: set for each session, so that settings of the database, its roles or the machine do not matter.
 SESSION = {

@@ -77,7 +77,7 @@ def local_midnight(day: date, zone: ZoneInfo) -> datetime:
 def local_day(at: datetime, zone: ZoneInfo) -> date:
     """The local date whose day contains the instant: `local_midnight(d) <= at < local_midnight(d + 1)`.
 
-    It is the wall clock's date but for one case: clocks set back across midnight show the old date once more, and the
+    It is the wall clock's date except in one case: clocks set back across midnight show the old date once more, and the
     new day, which has begun, continues.
     """
     day = at.astimezone(zone).date()

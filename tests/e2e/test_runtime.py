@@ -151,7 +151,7 @@ def test_a_cold_start_imports_only_the_asset_and_a_warm_one_nothing(start: Calla
     assert init_ms < 10_000  # what Lambda allows for it
 
 
-def test_a_malformed_event_is_an_error_and_the_process_lives_on(start: Callable[[int], Lambda]) -> None:
+def test_a_malformed_event_is_an_error_and_the_process_survives(start: Callable[[int], Lambda]) -> None:
     function = start(AMPLE)
     _, refused = function.invoke(scheduled_event("yesterday"))
     assert refused is not None
@@ -163,7 +163,7 @@ def test_a_malformed_event_is_an_error_and_the_process_lives_on(start: Callable[
     assert len(function.logged("INIT START")) == 1
 
 
-def test_s04_a_run_past_the_time_limit_is_killed_and_the_next_attempts_go_on(
+def test_s04_a_run_past_the_time_limit_is_killed_and_the_next_attempts_continue(
     start: Callable[[int], Lambda], engine: Engine
 ) -> None:
     arcade = Arcade(engine)

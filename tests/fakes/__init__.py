@@ -26,7 +26,7 @@ class FakeClock:
 
 @dataclass
 class FakeContext:
-    """What Lambda passes beside the event."""
+    """What Lambda passes with the event."""
 
     aws_request_id: str = field(default_factory=lambda: str(uuid4()))
     remaining_ms: int = 300_000

@@ -2,7 +2,7 @@
 
 It keeps to what AWS documents for Aurora Serverless v2
 (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/data-api.limitations.html): one statement a call, no more
-than 65,536 characters, 45 seconds unless it may go on, 1 MiB of results and 64 KB a row, few types.
+than 65,536 characters, 45 seconds unless it may continue, 1 MiB of results and 64 KB a row, few types.
 """
 
 import io

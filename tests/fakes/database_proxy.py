@@ -14,7 +14,7 @@ class DatabaseProxy:
 
     Attributes:
         refusal: SQLSTATE and message with which every new connection is refused; None: it is forwarded.
-        connections: how many were made.
+        connections: how many were opened.
     """
 
     def __init__(self, server: URL) -> None:

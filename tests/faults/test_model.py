@@ -226,7 +226,7 @@ class ArcadeMachine(RuleBasedStateMachine):
             return
         self.model = after
         self._compare_result(run, record["result"])
-        if run.has_succeeded:  # its call of the runs table was cut off: the job works all the same
+        if run.has_succeeded:  # its call of the runs table was cut off: the job works anyway
             self.unrecorded.add(run.id)
             return
         # Cut off at its end, it is delivered again, and finds nothing to do.

@@ -18,7 +18,7 @@ from tests.integration.fake_stage import FakeStage, make_stage
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-# The platform's schema, as the contract has it, made by hand: names of its own, bigserial, a unique index instead of a
+# The platform's schema, as the contract has it, written out: names of its own, bigserial, a unique index instead of a
 # constraint, columns and a table that are none of the jobs' business.
 PLATFORM = """
 CREATE TABLE game_sessions (

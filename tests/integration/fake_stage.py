@@ -95,7 +95,7 @@ def fail(job: str, event: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class FakeSession:
-    """A session whose clients are moto's, but for the fakes."""
+    """A session whose clients are moto's, except the fakes."""
 
     alarms: FakeAlarms
     functions: FakeFunctions

@@ -24,7 +24,7 @@ from tests.integration.conftest import PLATFORM
 
 @dataclass
 class Cluster:
-    """A database as RDS makes it: an admin that is no superuser owns it, and the role rds_iam exists."""
+    """A database as RDS creates it: an admin that is no superuser owns it, and the role rds_iam exists."""
 
     engine: Engine
     fake: FakeDataApi
@@ -224,7 +224,7 @@ def test_an_upgrade_whose_last_statement_fails_is_finished_by_the_next(cluster: 
     assert migrations.check(cluster.engine) == []
 
 
-def test_a_statement_that_is_not_answered_in_time_goes_on_and_is_waited_for(
+def test_a_statement_that_is_not_answered_in_time_continues_and_is_waited_for(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data_api, "LOCK_TIMEOUT", 60.0)
@@ -242,7 +242,7 @@ def test_a_statement_that_is_not_answered_in_time_goes_on_and_is_waited_for(
     assert migrations.check(cluster.engine) == []
 
 
-def test_a_look_that_takes_too_long_is_one_line(cluster: Cluster) -> None:
+def test_an_inspection_that_takes_too_long_is_one_line(cluster: Cluster) -> None:
     cluster.fake.limit = 0.05
     with pytest.raises(migrations.UpgradeError, match=r"^made_\w+: the statement was not answered within 45 s$"):
         cluster.api().query("SELECT CAST(pg_sleep(10) AS text)")
@@ -278,7 +278,7 @@ def test_what_aws_refuses_is_one_line(cluster: Cluster, refusal: tuple[str, str]
     assert str(raised.value) == f"{cluster.engine.url.database}: {line}"
 
 
-def test_tables_that_the_platform_made_are_left_alone(cluster: Cluster) -> None:
+def test_tables_that_the_platform_created_are_left_alone(cluster: Cluster) -> None:
     cluster.run(*PLATFORM.strip().split(";\n"))
     before = cluster.tables()
     with pytest.raises(migrations.UpgradeError) as raised:

@@ -176,7 +176,7 @@ def test_a_scheduled_run_that_is_partial_raises_and_its_retry_finishes_it(
 
 
 @pytest.mark.usefixtures("a_poisoned_pool")
-def test_a_manual_run_returns_its_result_whatever_the_status(app: App) -> None:
+def test_a_manual_run_returns_its_result_regardless_of_its_status(app: App) -> None:
     assert invoke(app, "prize-pool", {})["status"] == "partial"
 
 
