@@ -1,5 +1,7 @@
 """Statements as an operator runs them in psql: each its own transaction."""
 
+from typing import Any
+
 from sqlalchemy import Engine
 
 
@@ -10,7 +12,7 @@ def run(engine: Engine, *statements: str) -> None:
             connection.exec_driver_sql(statement)
 
 
-def rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
+def rows(engine: Engine, query: str) -> list[tuple[Any, ...]]:
     """The rows of a query."""
     with engine.connect() as connection:
         return [tuple(row) for row in connection.exec_driver_sql(query)]

@@ -7,7 +7,15 @@ from sqlalchemy import Connection
 from infra.schema import set_aside
 from infra.schema.catalog import TEMPORARY, Catalog, Column, Table, read, read_contract
 from infra.schema.constraints import constraint_differences, index_differences, name_is_taken
-from infra.schema.conversions import CORRECTIONS, add_numbering, change_type, conversion, is_text, short
+from infra.schema.conversions import (
+    CORRECTIONS,
+    add_numbering,
+    change_type,
+    conversion,
+    is_text,
+    number_from_highest,
+    short,
+)
 from infra.schema.creation import column_statements, function_statements, table_statements, trigger_statement
 from infra.schema.differences import Difference, missing, refused, rows_text, warning
 from infra.schema.obstacles import obstacles
@@ -83,9 +91,19 @@ def _not_a_table(name: str, actual: Table) -> Difference:
     what = f"is a {KINDS.get(actual.kind, 'relation of another kind')}; the jobs need an ordinary table"
     renamed = f"ALTER TABLE {name} RENAME TO {name}_platform"
     if actual.kind != "p":
-        return refused(name, what, renamed)
-    copied = f"INSERT INTO {name} OVERRIDING SYSTEM VALUE SELECT * FROM {name}_platform"  # noqa: S608
-    return refused(name, what, renamed, f"CREATE TABLE {name} (LIKE {name}_platform INCLUDING ALL)", copied)
+        return refused(name, what, renamed, note=f"its rows stay in {name}_platform: copy them, or the jobs see none")
+    columns = ", ".join(quoted(column) for column, there in actual.columns.items() if not there.is_generated)
+    numbered = [column for column, there in actual.columns.items() if there.has_sequence]
+    # One statement, all of it or nothing: a copy that failed would leave an empty table to adopt.
+    steps = [
+        renamed,
+        f"CREATE TABLE {name} (LIKE {name}_platform INCLUDING ALL)",
+        f"INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {name}_platform",  # noqa: S608
+        *(f"PERFORM {number_from_highest(name, column)}" for column in numbered),
+    ]
+    body = "".join(f"  {step};\n" for step in steps)
+    note = "triggers, foreign keys and rights are not copied: repeat them"
+    return refused(name, what, f"DO $copy$ BEGIN\n{body}END $copy$", note=note)
 
 
 def _columns(schema: str, table: str, contract: Table, actual: Table, rows: Rows) -> Iterator[Difference]:
@@ -118,8 +136,8 @@ def _missing_column(schema: str, table: str, name: str, column: Column, rows: Ro
 
 
 def _other_type(table: str, name: str, column: Column, there: Column, rows: Rows) -> Difference:
-    value, note = conversion(table, name, there.type, column.type)
-    statements = [change_type(table, name, there, column, may_be_null=name in rows.emptied)]
+    value, note = conversion(table, name, there, column)
+    statements = [change_type(table, name, there, column)]
     what = f"is {short(there.type)}; expected {short(column.type)}"
     if count := rows.unreadable.get(name, 0):
         what += f", and {rows_text(count)} cannot be converted"
@@ -160,9 +178,7 @@ def _values(table: str, contract: Table, actual: Table, rows: Rows) -> Iterator[
     names = [
         name
         for name, column in contract.columns.items()
-        if column.is_required
-        and name in actual.columns
-        and (not actual.columns[name].is_required or name in rows.emptied)
+        if column.is_required and name in actual.columns and not actual.columns[name].is_required
     ]
     shown = [name for name in names if name in rows.values]
     empty = dict(zip(shown, rows.count([f"{name} IS NULL" for name in shown]), strict=True))
@@ -172,7 +188,7 @@ def _values(table: str, contract: Table, actual: Table, rows: Rows) -> Iterator[
             what = f"is NULL in {rows_text(empty[name])}; the contract promises a value"
             moved = set_aside.rows_where(table, f"{name} IS NULL", f"{name} is NULL")
             yield refused(f"{table}.{name}", what, moved, note="or put in what is right")
-        elif name not in rows.emptied:
+        else:
             # A CHECK that was validated spares SET NOT NULL its reading of the table under an exclusive lock.
             checked = f"ALTER TABLE {table} ADD CONSTRAINT {helper} CHECK ({name} IS NOT NULL) NOT VALID"
             yield missing(

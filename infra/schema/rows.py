@@ -28,7 +28,6 @@ class Rows:
         corrections: by column, those that the table's constraints do not exclude.
         unreadable: by column, in how many rows its value cannot be converted.
         unconvertible: by column, why no value of its type can be.
-        emptied: required columns whose value may become NULL in the contract's type, as an empty text does.
         lacks: required columns that are missing: no row can stay as it is.
     """
 
@@ -38,7 +37,6 @@ class Rows:
     corrections: Mapping[str, Correction]
     unreadable: Mapping[str, int] = field(default_factory=dict)
     unconvertible: Mapping[str, str] = field(default_factory=dict)
-    emptied: frozenset[str] = frozenset()
     lacks: tuple[str, ...] = ()
 
     def shows(self, constraint: Constraint) -> bool:
@@ -102,7 +100,6 @@ def prepare_rows(connection: Connection, table: str, contract: Table, actual: Ta
     values: dict[str, str] = {}
     unreadable: dict[str, int] = {}
     unconvertible: dict[str, str] = {}
-    emptied: set[str] = set()
     lacks: list[str] = []
     for name, column in contract.columns.items():
         there = actual.columns.get(name)
@@ -113,7 +110,7 @@ def prepare_rows(connection: Connection, table: str, contract: Table, actual: Ta
         elif there is not None and there.type == column.type:
             values[name] = name
         elif there is not None:
-            expression, _ = conversion(table, name, there.type, column.type)
+            expression, _ = conversion(table, name, there, column)
             value = f"({expression})::{column.type}"
             error = _error_of(connection, table, value)
             if error is not None and not (sqlstate(error) or "").startswith(DATA_EXCEPTION):
@@ -122,8 +119,6 @@ def prepare_rows(connection: Connection, table: str, contract: Table, actual: Ta
             values[name] = value
             if error is not None:
                 unreadable[name] = _count_unreadable(connection, table, name, value)
-            if column.is_required and there.is_required and (error or _is_emptied(connection, table, value)):
-                emptied.add(name)
     corrections = {
         name: correction
         for name, correction in CORRECTIONS.get(table, {}).items()
@@ -137,7 +132,6 @@ def prepare_rows(connection: Connection, table: str, contract: Table, actual: Ta
         corrections=corrections,
         unreadable=unreadable,
         unconvertible=unconvertible,
-        emptied=frozenset(emptied),
         lacks=tuple(lacks),
     )
 
@@ -175,7 +169,3 @@ def _count_unreadable(connection: Connection, table: str, column: str, value: st
     )
     count = f"SELECT count(*) FROM {table} WHERE NOT {_reads(column)}({table})"
     return int(connection.exec_driver_sql(count).scalar_one())
-
-
-def _is_emptied(connection: Connection, table: str, value: str) -> bool:
-    return bool(connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {table} WHERE ({value}) IS NULL)").scalar_one())

@@ -72,15 +72,19 @@ BEGIN
 END $$"""
 
 
-def put_back(table: str, reason: str, columns: Collection[str]) -> str:
-    """Put back the rows that were set aside for one reason, all or none of them."""
+def put_back(table: str, reason: str, columns: Collection[str]) -> tuple[str, str]:
+    """Put back the rows that were set aside for one reason, all or none of them.
+
+    One that was set aside before its columns were converted may have times without a zone: UTC, as in the conversions.
+    """
     names = ", ".join(map(quoted, columns))
-    return (
+    returned = (
         f"WITH back AS (DELETE FROM {TABLE} WHERE table_name = {literal(table)}"
         f" AND reason = {literal(reason)} RETURNING content)"
         f" INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE"
         f" SELECT {names} FROM back, jsonb_populate_record(NULL::{table}, content)"
     )
+    return "SET TimeZone = 'UTC'", returned
 
 
 def counts(schema: str) -> str:
@@ -102,7 +106,7 @@ def warnings(counted: Iterable[tuple[str, str, int]], columns: Mapping[str, Coll
         what = f"has {rows_text(count)} of {table}: {reason}"
         if table in columns:
             note = "once they fit: puts back all of them or none"
-            yield warning(TABLE, what, put_back(table, reason, columns[table]), note=note)
+            yield warning(TABLE, what, *put_back(table, reason, columns[table]), note=note)
         else:
             yield warning(TABLE, what)
 

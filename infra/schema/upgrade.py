@@ -23,8 +23,9 @@ def upgrade(
     """Create the schema in an empty database, adopt the one that is there, or bring ours up to date.
 
     1. Where no revision is recorded, compare the platform's tables with the first one: refuse, or complete and record.
-    2. Run the revisions that are left, each statement together with its number.
-    3. Compare with the result of all revisions, and restore what was lost since.
+    2. Where one is recorded and others are left, compare with it, and restore what was lost since.
+    3. Run the revisions that are left, each statement together with its number.
+    4. Compare with the result of all of them.
 
     Two at once are safe. An upgrade that was killed is finished by the next one; one that finds nothing to do does
     nothing.
@@ -39,11 +40,14 @@ def upgrade(
         UpgradeError: a statement failed; what was done before stays.
     """
     with begin(engine, report=report, sleep=sleep) as session:
-        if session.version() is None:
+        version = session.version()
+        if version is None:
             if _is_empty(session):
                 _create(session)
             else:
                 adoption.adopt(session)
+        elif version != head() and "+" not in version:  # a revision counts on what those before it made
+            adoption.complete(session, version)
         _run_revisions(session)
         adoption.complete(session, head())
 

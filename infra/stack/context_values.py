@@ -83,9 +83,7 @@ class ContextValues:
         """Collect what is given under a name that was not read. To be called last."""
         for name, value in self._values.items():
             if name not in self._names_read and "@" not in name and ":" not in name:
-                self.mistakes.append(
-                    f"{name}: {value!r} is given, but there is no such name; docs/deploy.md lists them"
-                )
+                self.mistakes.append(f"{name}: there is no such name; docs/deploy.md lists them")
 
 
 def _as_text(value: Any) -> str:

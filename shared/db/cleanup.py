@@ -33,6 +33,14 @@ class DeletedOrphans(NamedTuple):
 
 FIRST_SESSION = SessionKey(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))  # before every session
 
+_CHECK_TOUCHES = text("SELECT FROM leaderboard_touches LIMIT 0")
+
+
+def check_touches(connection: Connection) -> None:
+    """Fail if the tables are not adopted yet: nothing may be deleted from them, and no ranking would notice."""
+    connection.execute(_CHECK_TOUCHES)
+
+
 # S12: the planner would read the whole table for each batch, to hash it (with fresh statistics) or to sort it (with old
 # ones): 0.12 or 0.3 s on a million rows. The index has the order, and the ids are looked up one by one: 0.02 s.
 _WALK_BY_KEY = text("""

@@ -170,8 +170,13 @@ def mark_settled(
     )
 
 
-_LIST_SETTLED_POOLS = text("""
-    SELECT * FROM prize_pools
+_SETTLED_POOL = """
+    SELECT id, game_type, period_type, period_date, winner_address, winner_score, total_amount_usdc, total_games,
+        entries_passed_over
+    FROM prize_pools
+"""
+_LIST_SETTLED_POOLS = text(f"""
+    {_SETTLED_POOL}
     WHERE settled_by = :run_id
     ORDER BY period_date + CASE period_type WHEN 'weekly' THEN 7 ELSE 1 END, id
 """)
@@ -182,7 +187,7 @@ def list_settled_pools(connection: Connection, *, run_id: str) -> list[SettledPo
     return [_settled_pool(row) for row in connection.execute(_LIST_SETTLED_POOLS, {"run_id": run_id})]
 
 
-_GET_POOL = text("SELECT * FROM prize_pools WHERE id = :pool_id")
+_GET_POOL = text(f"{_SETTLED_POOL} WHERE id = :pool_id")
 
 
 def get_pool(connection: Connection, pool: Pool) -> SettledPool:

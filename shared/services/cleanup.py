@@ -40,16 +40,23 @@ class Cleaner:
         started_at = self.clock()
         before = expiry_cutoff(run.tick.at, self.session_expiry)
         tally = CleanupTally()
+        is_lost = False
+        self.transactions.run(db.check_touches, run=run)
         for step, work in (("expired_sessions", self._delete_sessions), ("orphaned_entries", self._delete_orphans)):
             try:
                 work(run, before, tally)
             except Exception as error:
-                nothing_done = bool(tally.errors) and not tally.sessions
-                if is_connection_lost(error) or nothing_done:
+                is_lost = is_connection_lost(error)
+                nothing_done = not (tally.sessions or tally.orphans)
+                if nothing_done and (is_lost or tally.errors):
                     raise  # the other step would fail too, or has: such a run is failed, not partial
                 logger.exception("cleanup step failed", extra={"step": step})
                 tally.errors.append({"step": step, "error": describe(error)})
-        sessions_left = 0 if run.tick.dry_run else self._count_sessions_left(run, before, tally)
+                if is_lost:
+                    break  # what was deleted is reported: no other attempt counts it
+        sessions_left: int | None = None
+        if not is_lost:
+            sessions_left = 0 if run.tick.dry_run else self._count_sessions_left(run, before, tally)
         duration_ms = (self.clock() - started_at) // timedelta(milliseconds=1)
         return Outcome(
             result=cleanup_result(tally, sessions_left=sessions_left, duration_ms=duration_ms),

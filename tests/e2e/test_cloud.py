@@ -255,7 +255,7 @@ def rename(engine: Engine, table: str, name: str) -> None:
 
 def test_an_update_of_the_stack_takes_effect(cloud: LaptopCloud) -> None:
     cloud.arcade.add_session("2026-01-17T02:35:00Z")
-    dry_run = {"at": "2026-01-17T03:00:00Z", "dry_run": True}
+    dry_run: dict[str, Any] = {"at": "2026-01-17T03:00:00Z", "dry_run": True}
     before = cloud.trigger("cleanup", **dry_run)["result"]["expired_sessions_deleted"]
     cloud.up(sessionExpiryMinutes="20")
     assert cloud.trigger("cleanup", **dry_run)["result"]["expired_sessions_deleted"] == before + 1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -29,8 +30,14 @@ def queues(running: Emulator) -> list[str]:
     return client(running).list_queues().get("QueueUrls", [])
 
 
-def client(running: Emulator, service: str = "sqs"):
-    return emulator.session().client(service, endpoint_url=running.endpoint)
+def client(running: Emulator, service: str = "sqs") -> Any:
+    return cast("Any", emulator.session()).client(service, endpoint_url=running.endpoint)
+
+
+def running_on(folder: Path) -> Emulator:
+    found = emulator.running(folder)
+    assert found is not None
+    return found
 
 
 def kill(running: Emulator) -> None:
@@ -67,7 +74,7 @@ def test_it_outlives_the_process_that_started_it(folder):
     script = "import sys; from pathlib import Path; from infra.local import emulator;"
     script += "emulator.start(Path(sys.argv[1]), python=Path(sys.argv[2]), port=0)"
     subprocess.run([sys.executable, "-c", script, folder, PYTHON], check=True, cwd=PYTHON.parents[3])
-    assert queues(emulator.running(folder)) == []
+    assert queues(running_on(folder)) == []
 
 
 def test_starting_it_twice_returns_the_one_that_runs(folder):
@@ -83,7 +90,7 @@ def test_stopping_what_does_not_run_is_no_error(folder):
 
 
 def test_it_starts_with_nothing_after_a_stop_and_after_a_kill(folder):
-    for end in (emulator.stop, lambda folder: kill(emulator.running(folder))):
+    for end in (emulator.stop, lambda folder: kill(running_on(folder))):
         running = emulator.start(folder, python=PYTHON, port=0)
         assert queues(running) == []
         assert client(running, "s3").list_buckets()["Buckets"] == []

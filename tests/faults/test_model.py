@@ -280,7 +280,7 @@ class ArcadeMachine(RuleBasedStateMachine):
             assert sorted(rank or 0 for rank in ranked.values()) == list(range(1, len(ranked) + 1))
 
     def teardown(self) -> None:
-        """In the end one more tick settles what is due, and each settled pool is in the record of a run."""
+        """Finally one more tick settles what is due, and each settled pool is in the record of a run."""
         if not hasattr(self, "model"):
             return
         self.tick("prize-pool", 24)

@@ -5,6 +5,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,8 @@ def test_the_handlers_import_from_the_asset_and_boto3_alone(for_this_machine):
 
 def test_the_authorities_of_rds_are_in_it(for_lambda):
     context = ssl.create_default_context(cafile=for_lambda / bundle.CA_BUNDLE)
-    names = [dict(part[0] for part in ca["subject"]).get("commonName", "") for ca in context.get_ca_certs()]
+    subjects: list[Any] = [ca["subject"] for ca in context.get_ca_certs()]
+    names = [dict(part[0] for part in subject).get("commonName", "") for subject in subjects]
     for region in ("us-east-1", "eu-west-1", "ap-southeast-2"):
         assert f"Amazon RDS {region} Root CA RSA2048 G1" in names
 

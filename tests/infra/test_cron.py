@@ -151,7 +151,7 @@ def month_starts():
 
 
 def instants_of_cron(cron, start, end):
-    found = []
+    found: list[datetime] = []
     for at in CronSim(cron, start - ONE_MINUTE):
         if at >= end or len(found) == MOST_INSTANTS:
             break
@@ -160,7 +160,7 @@ def instants_of_cron(cron, start, end):
 
 
 def instants_of_eventbridge(expression, start, end):
-    found = []
+    found: list[datetime] = []
     schedule, at = AWSCron(expression.removeprefix("cron(").removesuffix(")")), start - ONE_MINUTE
     while len(found) < MOST_INSTANTS:
         try:

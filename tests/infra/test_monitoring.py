@@ -8,8 +8,8 @@ from infra.deployed.schedule import SILENCE_COUNTS
 from infra.jobs import JOBS
 from infra.stack.monitoring import MAX_WINDOW
 from shared.metrics import NAMESPACE
-from tests.infra.running import app, dynamodb, invoke
 from tests.infra.template import EXISTING, JOB_NAMES
+from tests.jobs import invoke
 
 OF_EACH_JOB = ("errors", "dead-letters", "silence", "near-timeout")
 OF_THE_STACK = {"dropped-events", "failed-destinations"}
@@ -198,15 +198,12 @@ def test_a_success_of_one_stage_does_not_hide_the_silence_of_another(synthesize)
     assert {dict(dimensions)["stage"] for _, dimensions in metrics} == {"prod"}
 
 
-def test_metrics_are_those_that_runs_emit(synthesize, engine, capsys):
+def test_metrics_are_those_that_runs_emit(synthesize, engine, start_app, capsys):
     """Every job succeeds once, and once fails with its database and its runs table gone."""
-    url = engine.url.render_as_string(hide_password=False)
-    with dynamodb() as client:
-        with app({"DATABASE_URL": url}, client) as built:
-            succeeded = [invoke(built, job, {"reason": "test"}) for job in JOB_NAMES]
-        gone = engine.url.set(database="gone").render_as_string(hide_password=False)
-        with app({"DATABASE_URL": gone, "RUNS_TABLE_NAME": "gone"}, client) as built:
-            failed = [invoke(built, job, {"reason": "test"}) for job in JOB_NAMES]
+    succeeded = [invoke(start_app(), job, {"reason": "test"}) for job in JOB_NAMES]
+    gone = engine.url.set(database="gone").render_as_string(hide_password=False)
+    broken = start_app(DATABASE_URL=gone, RUNS_TABLE_NAME="gone")
+    failed = [invoke(broken, job, {"reason": "test"}) for job in JOB_NAMES]
     assert {result["status"] for result in succeeded} == {"succeeded"}
     assert {result["status"] for result in failed} == {"failed"}
     assert synthesize(EXISTING).own_metrics() == set(emitted(capsys.readouterr().out))

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.infra.running import app, dynamodb, invoke
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW
+from tests.jobs import invoke
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
 IN_A_NETWORK = {
@@ -92,11 +92,11 @@ def test_queues_and_topic_refuse_plain_http(synthesize):
         assert [statement["Condition"] for statement in refused] == [{"Bool": {"aws:SecureTransport": "false"}}]
 
 
-def test_a_run_calls_exactly_the_actions_on_the_runs_table_that_its_role_allows(synthesize, engine):
+def test_a_run_calls_exactly_the_actions_on_the_runs_table_that_its_role_allows(synthesize, dynamodb, start_app):
     called = set()
-    with dynamodb() as client, app({"DATABASE_URL": engine.url.render_as_string(hide_password=False)}, client) as built:
-        client.meta.events.register("before-call.dynamodb", lambda model, **_: called.add(f"dynamodb:{model.name}"))
-        for _ in range(2):  # the second is a duplicate, which reads the first
-            invoke(built, "cleanup", {"time": "2026-01-12T00:00:00Z"})
+    dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: called.add(f"dynamodb:{model.name}"))
+    app = start_app()
+    for _ in range(2):  # the second is a duplicate, which reads the first
+        invoke(app, "cleanup", {"time": "2026-01-12T00:00:00Z"})
     assert called == RECORDING
     assert called == {action for action in synthesize(EXISTING).allowed("cleanup") if action.startswith("dynamodb:")}

@@ -12,9 +12,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import boto3
 import pytest
 
 from infra.jobs import JOBS, Job
@@ -26,7 +25,7 @@ STEP = 5  # minutes between two evaluations
 LOOKED_BACK = 24  # older data points that CloudWatch may use when data are missing; the manual has no number
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html: 3 out of 3, the latest
 # data point on the right; X breaches, 0 does not, - is missing. None keeps the state (or has too little data).
-MANUAL = {
+MANUAL: dict[str, dict[str, str | None]] = {
     "0 - X - X": {"missing": "OK", "breaching": "OK", "notBreaching": "OK"},
     "- - - - 0": {"missing": "OK", "breaching": "OK", "notBreaching": "OK"},
     "- - - - -": {"missing": None, "breaching": "ALARM", "notBreaching": "OK"},
@@ -232,8 +231,7 @@ def test_s03_an_alarm_that_is_raised_again_notifies_once(tmp_path: Path) -> None
     running = emulator.start(tmp_path / "emulator", python=PYTHON, port=0)
 
     def client(service: str) -> Any:
-        return boto3.client(service, endpoint_url=running.endpoint, region_name="us-east-1",
-                            aws_access_key_id="test", aws_secret_access_key="test")  # fmt: skip
+        return cast("Any", emulator.session()).client(service, endpoint_url=running.endpoint)
 
     try:
         sns, sqs, cloudwatch = client("sns"), client("sqs"), client("cloudwatch")

@@ -13,7 +13,7 @@ from infra.cli.options import Target
 from infra.cli.terminal import out
 from infra.deployed import dead_letters
 from infra.local import postgres
-from tests.integration.fake_stage import FakeStage, make_stage
+from tests.fakes.stage import FakeStage, make_stage
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -7,13 +7,16 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
 
+from shared.db.errors import describe
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.services import cleanup
 from shared.services.cleanup import Cleaner
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, make_run
+from tests.sql import run
 
 SLOT = "2026-01-12T03:00:00Z"
 Clean = Callable[[Run], Outcome]
@@ -126,3 +129,49 @@ def test_a_step_that_fails_does_not_stop_the_other(arcade: Arcade, cleaner: Clea
     assert outcome.status is RunStatus.PARTIAL
     assert outcome.result["errors"] == [{"step": "expired_sessions", "error": "not this one (SQLSTATE P0001)"}]
     assert (outcome.result["orphaned_entries_deleted"], outcome.result["remaining"]) == (1, 1)
+
+
+def test_orphans_that_are_gone_are_counted_though_both_steps_fail(
+    arcade: Arcade, cleaner: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "ORPHAN_BATCH", 1)
+    arcade.add_session("2026-01-12T01:00:00Z")
+    arcade.add_entry(uuid4(), 5, "2026-01-12T02:00:00Z", player="0xfirst")
+    arcade.add_entry(uuid4(), 5, "2026-01-12T02:00:00Z", player="0xheld")
+    run(arcade.engine, refuse("game_sessions", "true"), refuse("leaderboard_entries", "OLD.player_address = '0xheld'"))
+    outcome = cleaner(make_run(SLOT))
+    assert (outcome.status, outcome.items_processed) == (RunStatus.PARTIAL, 1)
+    assert outcome.result["orphaned_entries_deleted"] == 1
+    assert [error["step"] for error in outcome.result["errors"]] == ["expired_sessions", "orphaned_entries"]
+
+
+def test_what_was_deleted_before_the_connection_was_lost_is_counted(arcade: Arcade, cleaner: Clean) -> None:
+    arcade.add_session("2026-01-12T01:00:00Z", amount="0.02")
+    arcade.add_entry(uuid4(), 5, "2026-01-12T02:00:00Z")
+    run(arcade.engine, refuse("leaderboard_entries", "pg_terminate_backend(pg_backend_pid())"))
+    outcome = cleaner(make_run(SLOT))
+    assert (outcome.status, outcome.items_processed) == (RunStatus.PARTIAL, 1)
+    assert (outcome.result["expired_sessions_deleted"], outcome.result["expired_amount_usdc"]) == (1, "0.020000")
+    assert [error["step"] for error in outcome.result["errors"]] == ["orphaned_entries"]
+    assert outcome.result["remaining"] is None
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_nothing_is_deleted_from_tables_that_are_not_adopted(arcade: Arcade, cleaner: Clean, *, dry_run: bool) -> None:
+    arcade.add_session("2026-01-11T02:00:00Z")
+    run(arcade.engine, "DROP TABLE leaderboards, leaderboard_touches CASCADE")
+    with pytest.raises(DBAPIError) as error:
+        cleaner(make_run(SLOT, dry_run=dry_run))
+    assert describe(error.value).endswith("run arcade-jobs db upgrade")
+    assert count(arcade, "game_sessions") == 1
+
+
+def refuse(table: str, condition: str) -> str:
+    """A trigger of the platform's that refuses some deletes."""
+    return f"""
+        CREATE FUNCTION refuse_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF {condition} THEN RAISE EXCEPTION 'not this one'; END IF;
+            RETURN OLD;
+        END $$;
+        CREATE TRIGGER refuse BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_{table}();
+    """

@@ -43,7 +43,7 @@ class Cluster:
             or {
                 "DatabaseClusterArn": self.fake.cluster,
                 "DatabaseAdminSecretArn": self.fake.secret,
-                "DatabaseName": self.fake.url.database,
+                "DatabaseName": str(self.fake.url.database),
                 "DatabaseUser": self.jobs_role,
             },
         )
@@ -53,7 +53,7 @@ class Cluster:
             client=self.fake.client,
             cluster=self.fake.cluster,
             secret=self.fake.secret,
-            database=self.fake.url.database,
+            database=str(self.fake.url.database),
             jobs_role=self.jobs_role,
             report=self.lines.append,
             sleep=self.pauses.append,
@@ -117,7 +117,7 @@ def test_an_empty_database_gets_its_roles_and_the_contract(cluster: Cluster) -> 
     database = cluster.engine.url.database
     assert cluster.lines == [
         f"{database}: revision 0001, from statement 1 of 35",
-        f"{database}: revision 0002, from statement 1 of 16",
+        f"{database}: revision 0002, from statement 1 of 18",
     ]
 
 

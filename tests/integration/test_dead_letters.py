@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from infra.deployed.dead_letters import DeadLetter, read_dead_letter
 from tests.fakes import scheduled_event
-from tests.integration.fake_stage import JOB, NOW, SLOT, FakeStage, fail, succeed
+from tests.fakes.stage import JOB, NOW, SLOT, FakeStage, fail, succeed
 
 
 def envelope(event: Any, **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,11 @@ def test_a_terminal_shows_a_bar_and_nothing_that_the_jobs_print(folder: Path) ->
 
 def test_a_demo_prints_json_and_leaves_its_runs(folder: Path) -> None:
     """The user's AWS settings do not matter."""
-    settings = {"AWS_PROFILE": "absent", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_REGION": "eu-north-1"}
+    settings: dict[str, Any] = {
+        "AWS_PROFILE": "absent",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_REGION": "eu-north-1",
+    }
     with started(folder, "--json", **settings) as process:
         output, errors = process.communicate()
     assert process.returncode == 0, errors

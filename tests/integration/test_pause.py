@@ -12,7 +12,7 @@ from infra.cli.app import app
 from infra.deployed.deployment import Deployment
 from infra.deployed.schedule import SilenceAlarm, State, pause, read_schedule, resume
 from shared.domain.errors import ArcadeJobsError
-from tests.integration.fake_stage import JOB, REGION, FakeStage
+from tests.fakes.stage import JOB, REGION, FakeStage
 
 
 @pytest.mark.parametrize("job", ["prize-pool", "cleanup"])

@@ -8,13 +8,16 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
+from shared.db.errors import describe
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.metrics import Metric
 from shared.services.prize_pool import PrizePoolSettler
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, make_run
+from tests.sql import rows, run
 
 MIDNIGHT = "2026-01-12T00:00:00+00:00"  # of a Monday
 Settle = Callable[[Run], Outcome]
@@ -246,3 +249,13 @@ def test_a_second_run_settles_nothing_again(arcade: Arcade, settler: Settle) -> 
     later = settler(make_run("2026-01-13T00:00:00Z"))
     assert later.result["pools_processed"] == 0
     assert arcade.pool(pool_id) == first
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_missing_column_is_reported_with_what_adds_it(arcade: Arcade, settler: Settle, *, dry_run: bool) -> None:
+    arcade.add_pool("2026-01-11")
+    run(arcade.engine, "ALTER TABLE prize_pools DROP COLUMN entries_passed_over CASCADE")
+    with pytest.raises(DBAPIError) as error:
+        settler(make_run(MIDNIGHT, dry_run=dry_run))
+    assert describe(error.value).endswith("run arcade-jobs db upgrade")
+    assert rows(arcade.engine, "SELECT status FROM prize_pools") == [("active",)]

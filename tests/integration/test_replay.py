@@ -110,7 +110,9 @@ def test_the_statistics_count_every_run(replayed: Replayed) -> None:
 def test_the_results_of_the_runs_add_up(replayed: Replayed) -> None:
     plays = load_plays()
     results = [
-        (record.job, record.result) for run in replayed.records if (record := replayed.runs.get(run.run_id)) is not None
+        (record.job, record.result or {})
+        for run in replayed.records
+        if (record := replayed.runs.get(run.run_id)) is not None
     ]
     settled = [pool for job, result in results if job == "prize-pool" for pool in result["finalized_pools"]]
     assert len({pool["pool_id"] for pool in settled}) == len(settled) == 120

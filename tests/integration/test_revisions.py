@@ -24,7 +24,7 @@ from tests.sql import rows, run
 # A revision is never edited: what it created is in databases already. Write another one.
 SHA256 = {
     "0001_contract.sql": "362e911c0001ee8b40f7c802b8409da4f520972231757b183f14706a8026a741",
-    "0002_dates.sql": "aa302ee1c265840e57d888f131fb210d73a3ef8547176f3913c826c00b703e72",
+    "0002_dates.sql": "8825f24782a6334c60f5ed16eb555af8baa716326d64d3e21ffae7a30f688f9b",
 }
 
 # What the first revision accepts and the second does not, beside rows that fit both.
@@ -81,10 +81,15 @@ def first(server: postgres.Server, first_template: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def api(first: Engine) -> Iterator[Callable[[], DataApi]]:
-    """The Data API of that database, whose admin owns the tables."""
+def fake(first: Engine) -> FakeDataApi:
+    """The Data API of that database."""
+    return FakeDataApi(first.url)
+
+
+@pytest.fixture
+def api(first: Engine, fake: FakeDataApi) -> Iterator[Callable[[], DataApi]]:
+    """Makes clients of it, for an admin who owns the tables."""
     jobs = f"jobs_{uuid4().hex[:12]}"
-    fake = FakeDataApi(first.url)
     run(first, "DO $$ BEGIN CREATE ROLE rds_iam; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
 
     def make() -> DataApi:
@@ -98,7 +103,6 @@ def api(first: Engine) -> Iterator[Callable[[], DataApi]]:
             sleep=lambda _: None,
         )
 
-    make.fake = fake  # type: ignore[attr-defined]
     yield make
     first.dispose()
     for (role,) in rows(first, f"SELECT rolname::text FROM pg_roles WHERE rolname ~ '^{jobs}'"):
@@ -220,7 +224,7 @@ def test_one_that_is_killed_at_every_statement_is_finished_by_the_next_ones(firs
 
 
 def test_one_through_the_data_api_that_is_killed_at_every_statement_is_finished(
-    first: Engine, api: Callable[[], DataApi]
+    first: Engine, fake: FakeDataApi, api: Callable[[], DataApi]
 ) -> None:
     survived: set[tuple[str, str]] = set()
     before = contents(first)
@@ -230,7 +234,7 @@ def test_one_through_the_data_api_that_is_killed_at_every_statement_is_finished(
             survived.add((moment, statement))
             raise KilledError
 
-    api.fake.before, api.fake.after = partial(die, "before"), partial(die, "after")
+    fake.before, fake.after = partial(die, "before"), partial(die, "after")
     while True:
         try:
             data_api.upgrade(api())
@@ -348,11 +352,23 @@ def test_a_settled_pool_without_a_calendar_date_stops_it_in_one_line(
         with pytest.raises(migrations.UpgradeError, match=f"^{named}$"):
             data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
         assert contents(first) == before
-    assert rows(first, "SELECT version_num FROM arcade_jobs_version") == [("0001+5",)]
-    assert str(migrations.check(first)[0]) == "arcade_jobs_version is 0001+5; 0002 is this version's"
+    assert rows(first, "SELECT version_num FROM arcade_jobs_version") == [("0001+2",)]
+    assert str(migrations.check(first)[0]) == "arcade_jobs_version is 0001+2; 0002 is this version's"
+    with first.begin() as connection, connection.begin_nested() as payment:  # it can still be paid meanwhile
+        pay = "UPDATE prize_pools SET status = 'paid', payout_tx_hash = '0x1' WHERE id = 3"
+        assert connection.exec_driver_sql(pay).rowcount == 1
+        payment.rollback()
     run(first, "ALTER TABLE prize_pools DISABLE TRIGGER arcade_jobs_seal_delete")
     data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
-    migrations.upgrade(first)  # enables the trigger again
+    enabled = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'arcade_jobs_seal_delete'"
+    assert rows(first, enabled) == [("O",)]
+    assert_upgraded(first, before)
+
+
+def test_what_was_lost_since_the_first_is_restored_before_a_later_one_needs_it(first: Engine) -> None:
+    before = contents(first)
+    run(first, "DROP TABLE leaderboard_touches", "DROP TABLE leaderboards")
+    migrations.upgrade(first)
     assert_upgraded(first, before)
 
 

@@ -1,22 +1,22 @@
 """The jobs as a role that has their rights and no other, beside a platform that has no right on what is the jobs'."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import ProgrammingError
 
-from functions import cleanup, leaderboard, prize_pool
+from infra.jobs import JOBS
 from infra.local import postgres
 from infra.schema import roles, set_aside, tables
-from shared.app import App, JobHandler, build_app
+from shared.app import App, build_app
 from shared.db.errors import sqlstate
 from tests.arcade import Arcade
-from tests.fakes import FakeClock, FakeContext, scheduled_event
+from tests.fakes import FakeClock, scheduled_event
+from tests.jobs import invoke
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -57,15 +57,15 @@ def app(as_role: Engine, dynamodb: "DynamoDBClient", clock: FakeClock) -> Iterat
     app.engine.dispose()
 
 
-def run(app: App, handler: JobHandler, at: str) -> dict[str, object]:
-    result = replace(handler, app=lambda: app)(scheduled_event(at), FakeContext())
+def run(app: App, job: str, at: str) -> dict[str, Any]:
+    result = invoke(app, job, scheduled_event(at))
     assert result["status"] == "succeeded"
-    return result["result"]
+    found: dict[str, Any] = result["result"]
+    return found
 
 
-def dry_run(app: App, handler: JobHandler, at: str) -> None:
-    result = replace(handler, app=lambda: app)({"time": at, "dry_run": True}, FakeContext())
-    assert result["status"] == "succeeded"
+def dry_run(app: App, job: str, at: str) -> None:
+    assert invoke(app, job, {"time": at, "dry_run": True})["status"] == "succeeded"
 
 
 def test_the_rights_of_the_jobs_suffice_for_all_three(engine: Engine, role: str, app: App, clock: FakeClock) -> None:
@@ -77,11 +77,11 @@ def test_the_rights_of_the_jobs_suffice_for_all_three(engine: Engine, role: str,
     arcade.add_session("2026-01-11T09:00:00Z", player="0xc")
     clock.now = clock.now.replace(hour=4)
 
-    for handler in (prize_pool.handler, leaderboard.handler, cleanup.handler):
-        dry_run(app, handler, "2026-01-12T00:00:00Z")
-    assert run(app, prize_pool.handler, "2026-01-12T00:00:00Z")["pools_finalized"] == 1
-    assert run(app, leaderboard.handler, "2026-01-12T01:00:00Z")["entries_updated"] == 4
-    assert run(app, cleanup.handler, "2026-01-12T03:00:00Z")["expired_sessions_deleted"] == 1
+    for job in JOBS:
+        dry_run(app, job.name, "2026-01-12T00:00:00Z")
+    assert run(app, "prize-pool", "2026-01-12T00:00:00Z")["pools_finalized"] == 1
+    assert run(app, "leaderboard", "2026-01-12T01:00:00Z")["entries_updated"] == 4
+    assert run(app, "cleanup", "2026-01-12T03:00:00Z")["expired_sessions_deleted"] == 1
 
     assert arcade.pool(pool_id).winner_address == "0xb"
     assert arcade.ranks(period="daily") == [("0xb", 1), ("0xa", 2)]
@@ -91,8 +91,8 @@ def test_orphans_are_removed_with_the_rights_of_the_jobs(engine: Engine, role: s
     roles.grant(engine, role)
     clock.now = clock.now.replace(hour=4)
     Arcade(engine).add_entry(uuid4(), 10, "2026-01-11T10:00:00Z")
-    assert run(app, cleanup.handler, "2026-01-12T03:00:00Z")["orphaned_entries_deleted"] == 1
-    assert run(app, leaderboard.handler, "2026-01-12T04:00:00Z")["leaderboards_processed"] == 1
+    assert run(app, "cleanup", "2026-01-12T03:00:00Z")["orphaned_entries_deleted"] == 1
+    assert run(app, "leaderboard", "2026-01-12T04:00:00Z")["leaderboards_processed"] == 1
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,12 @@ def test_all_of_them_are_put_back_or_none(odd: Engine) -> None:
         set_aside.rows_where("prize_pools", "game_type = 'pong'", "a mistake"),
         "UPDATE arcade_jobs_set_aside SET content = jsonb_set(content, '{status}', '\"closed\"') WHERE id = 2",
     )
-    [statement] = put_back(odd)
+    statements = put_back(odd)
     with pytest.raises(DBAPIError) as refused:
-        run(odd, statement)
+        run(odd, *statements)
     assert sqlstate(refused.value) == "23514"
     assert rows(odd, "SELECT count(*) FROM arcade_jobs_set_aside") == [(3,)]
-    run(odd, "UPDATE arcade_jobs_set_aside SET content = jsonb_set(content, '{status}', '\"active\"')", statement)
+    run(odd, "UPDATE arcade_jobs_set_aside SET content = jsonb_set(content, '{status}', '\"active\"')", *statements)
     assert rows(odd, "SELECT count(*) FROM prize_pools") == [(4,)]
     assert put_back(odd) == []
 
@@ -78,9 +78,32 @@ def test_a_row_that_was_adopted_badly_is_corrected_and_put_back(platform: Engine
     for difference in refusal.value.differences:
         run(platform, *difference.statements)
     migrations.upgrade(platform)
-    [statement] = put_back(platform)
-    run(platform, "UPDATE arcade_jobs_set_aside SET content = jsonb_set(content, '{status}', '\"active\"')", statement)
+    statements = put_back(platform)
+    run(
+        platform, "UPDATE arcade_jobs_set_aside SET content = jsonb_set(content, '{status}', '\"active\"')", *statements
+    )
     assert rows(platform, "SELECT id, sponsor, total_amount_usdc FROM prize_pools WHERE id = 2") == before
+    assert migrations.check(platform) == []
+
+
+def test_times_without_a_zone_are_put_back_in_utc_as_they_are_converted(platform: Engine) -> None:
+    run(
+        platform,
+        "ALTER TABLE game_sessions ALTER COLUMN id TYPE text,"
+        " ALTER COLUMN created_at DROP DEFAULT, ALTER COLUMN created_at TYPE timestamp"
+        " USING created_at AT TIME ZONE 'UTC'",
+        "UPDATE game_sessions SET id = 'guest-7' WHERE score = 7",
+        f"ALTER DATABASE \"{platform.url.database}\" SET TimeZone = 'Asia/Kolkata'",
+    )
+    platform.dispose()
+    with pytest.raises(SchemaError) as refusal:
+        migrations.upgrade(platform)
+    for difference in refusal.value.differences:
+        run(platform, *difference.statements)
+    migrations.upgrade(platform)
+    correction = "jsonb_set(content, '{id}', to_jsonb(gen_random_uuid()))"
+    run(platform, f"UPDATE arcade_jobs_set_aside SET content = {correction}", *put_back(platform))
+    assert rows(platform, "SELECT DISTINCT created_at = '2026-01-05 10:00Z' FROM game_sessions") == [(True,)]
     assert migrations.check(platform) == []
 
 

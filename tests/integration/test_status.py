@@ -16,7 +16,7 @@ from infra.jobs import JOBS
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord
 from tests.fakes import scheduled_event
-from tests.integration.fake_stage import JOB, NOW, SLOT, FakeStage
+from tests.fakes.stage import JOB, NOW, SLOT, FakeStage
 
 
 def run(

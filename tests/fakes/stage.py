@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.validate import ParamValidator
@@ -93,6 +93,11 @@ def fail(job: str, event: dict[str, Any]) -> dict[str, Any]:
     raise RuntimeError(f"run {job}:{event.get('time')} failed")
 
 
+def client(service: str) -> Any:
+    """A client of moto."""
+    return cast("Any", boto3).client(service, region_name=REGION)
+
+
 @dataclass
 class FakeSession:
     """A session whose clients are moto's, except the fakes."""
@@ -103,7 +108,7 @@ class FakeSession:
 
     def client(self, service: str, **_: Any) -> Any:
         fakes = {"cloudwatch": self.alarms, "lambda": self.functions}
-        return fakes.get(service) or boto3.client(service, region_name=REGION)
+        return fakes.get(service) or client(service)
 
 
 @dataclass
@@ -153,7 +158,7 @@ def alarm_rule(job: str) -> str:
 
 def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
     """Stage dev: two jobs by rules, cleanup by a schedule in London; leaderboard deployed to be off."""
-    events, scheduler, sqs = (boto3.client(name, region_name=REGION) for name in ("events", "scheduler", "sqs"))
+    events, scheduler, sqs = (client(service) for service in ("events", "scheduler", "sqs"))
     outputs, alarms = {"RunsTableName": "runs", "AlarmNames": "arcade-jobs-dev-dropped-events"}, FakeAlarms()
     for job in JOBS:
         prefix = f"arcade-jobs-dev-{job.name}"
@@ -172,8 +177,8 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
             InsufficientDataActions=[],
             AlarmDescription="open the alarms below it",
         )
-    for job, state in ((JOB, "ENABLED"), ("leaderboard", "DISABLED")):
-        events.put_rule(Name=f"rule-{job}", ScheduleExpression="cron(0 0 * * ? *)", State=state, Description="why")
+    for name, state in ((JOB, "ENABLED"), ("leaderboard", "DISABLED")):
+        events.put_rule(Name=f"rule-{name}", ScheduleExpression="cron(0 0 * * ? *)", State=state, Description="why")
     outputs |= {"PrizePoolRuleName": f"rule-{JOB}", "LeaderboardRuleName": "rule-leaderboard"}
     leaderboard = alarms.composites["arcade-jobs-dev-leaderboard"]
     leaderboard["AlarmRule"] = leaderboard["AlarmRule"].partition(" OR (")[0] + ")"  # disabled: no silence in it
@@ -198,7 +203,7 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
         stage="dev",
         account="123456789012",
         caller="arn:aws:iam::123456789012:user/operator",
-        session=FakeSession(alarms=alarms, functions=functions),
+        session=cast("boto3.Session", FakeSession(alarms=alarms, functions=functions)),
         endpoint=None,
         outputs=outputs,
     )
