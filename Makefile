@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 EMULATOR := .emulator/venv
 PIP     = -m pip install --quiet --disable-pip-version-check --no-deps
 
-help:  ## what can be made
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null \
 	  || grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
 
@@ -43,7 +43,7 @@ $(VENV)/npm/.installed: requirements/package.json requirements/package-lock.json
 	  || { echo "npm ci failed; see the log that it names: cd $(VENV)/npm && ../bin/npm ci --ignore-scripts"; exit 1; }
 	@touch $@
 
-# An environment of its own, with the same interpreter: the emulator pins botocore, and runs the functions.
+# A separate environment with the same interpreter: the emulator pins botocore, and runs the functions.
 $(EMULATOR)/.installed: requirements/emulator.txt requirements/runtime.txt | $(BIN)/python
 	@echo "installing the AWS emulator into $(EMULATOR) ..."
 	@$(BIN)/python -m venv $(EMULATOR)

@@ -1,4 +1,4 @@
-"""Stages: several deployments of one product, each a stack of its own name."""
+"""Stages: several deployments of one product, each stack with its own name."""
 
 from shared.config import VARIABLES
 

@@ -1,4 +1,4 @@
-"""The composition root: everything is made here once for each warm container, on first use."""
+"""The composition root: everything is created here once for each warm container, on first use."""
 
 import os
 import time
@@ -39,7 +39,7 @@ UseCase = Callable[[Run], Outcome]
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """What a handler makes its use case from.
+    """What a handler builds its use case from.
 
     Attributes:
         engine: its one database connection; dispose of it, or leave that to the end of the process.
@@ -62,11 +62,11 @@ def build_app(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     sleep: Callable[[float], None] = time.sleep,
 ) -> App:
-    """Make the app from the environment of a function.
+    """Build the app from the environment of a function.
 
     Args:
         env: the variables of `shared.config`.
-        dynamodb: a client for the runs table; None: one that gives up soon.
+        dynamodb: a client for the runs table; None: one with short timeouts.
         clock: the wall clock, aware. It is read here and nowhere else.
         sleep: waits for so many seconds.
 
@@ -108,8 +108,8 @@ class JobHandler:
 
     Attributes:
         job: its name.
-        use_case: makes the work of one run from the app.
-        app: makes the app, or finds it.
+        use_case: builds the work of one run from the app.
+        app: builds the app, or finds it.
     """
 
     job: str

@@ -43,7 +43,7 @@ class Variable:
 
     Attributes:
         name: such as `SESSION_EXPIRY_MINUTES`.
-        parse: reads the text; a ValueError says what was expected and what was found.
+        parse: reads the text; a ValueError names what was expected and what was found.
         default: as text; None: required, or absent where `is_optional`.
         context_key: the CDK context key that sets it at deployment; None: the stack sets it by itself.
     """
@@ -103,7 +103,7 @@ def parse_database_url(value: str) -> str:
         host = make_url(value).host or ""
     except (ArgumentError, ValueError):
         host = "@"
-    if not re.fullmatch(_HOST_PATTERN, host):  # an unescaped @ of the password makes the rest of it a host
+    if not re.fullmatch(_HOST_PATTERN, host):  # an unescaped @ of the password turns the rest of it into a host
         raise ValueError("not a URL; in a password write / as %2F, @ as %40, : as %3A") from None
     return value
 

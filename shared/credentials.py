@@ -24,11 +24,11 @@ SECRETS_CLIENT = ClientConfig(connect_timeout=2, read_timeout=5, retries={"total
 
 
 class CredentialsError(ArcadeJobsError):
-    """No password could be had. The message is one line, and holds no secret."""
+    """No password could be read. The message is one line, and holds no secret."""
 
 
 def password_source(config: Config, session: Session) -> Callable[[], str] | None:
-    """What to ask for a password at each new connection; None: the URL has all that is needed."""
+    """What to call for a password at each new connection; None: the URL has all that is needed."""
     match config.database_auth:
         case DatabaseAuth.IAM:
             return lambda: sign_token(config.database_url, session)
@@ -42,7 +42,7 @@ def password_source(config: Config, session: Session) -> Callable[[], str] | Non
 def sign_token(database_url: str, session: Session) -> str:
     """An IAM token for the user, host and port of a URL, signed locally, without a request.
 
-    What `boto3.client("rds").generate_db_auth_token` makes, without loading the model of RDS
+    What `boto3.client("rds").generate_db_auth_token` creates, without loading the model of RDS
     (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.Connecting.Python.html).
     The host must be the endpoint's own name: a CNAME is refused.
 

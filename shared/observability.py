@@ -47,7 +47,7 @@ def publish_metrics(counts: Mapping[Metric, int], *, job: str, stage: str, run_i
         counts: nothing is written for none.
         job: a dimension, as is the stage.
         stage: of the deployment.
-        run_id: metadata, to find the run from the log line; as a dimension each run would make new metrics.
+        run_id: metadata, to find the run from the log line; as a dimension each run would create new metrics.
     """
     if not counts:
         return

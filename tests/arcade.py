@@ -1,4 +1,4 @@
-"""The arcade's platform in a test's hands: it writes plays and pools as a platform does, row by row.
+"""The arcade's platform for tests: it writes plays and pools as a platform does, row by row.
 
 Whole plays, with pools filled and bests kept by the platform's own rules, are `infra.demo.platform`'s.
 """
@@ -120,7 +120,7 @@ class Arcade:
         period: str = "daily",
         day: str | None = None,
     ) -> int | None:
-        """A score on a board; returns the entry's id, or None if the player's best stands.
+        """A score on a board; returns the entry's id, or None if the player's best is as good.
 
         Args:
             session_id: of the game, which need not be there.

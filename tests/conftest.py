@@ -1,6 +1,6 @@
-"""What tests share: one real PostgreSQL for the session, a fresh, migrated database for each test that asks, and apps.
+"""What tests share: one real PostgreSQL for the session, a fresh, migrated database where requested, and apps.
 
-Nothing starts before a test asks for it, and the unit tests may not ask (tests/unit/conftest.py).
+Nothing starts before a test requests it, and the unit tests may not (tests/unit/conftest.py).
 """
 
 from collections.abc import Iterator

@@ -58,7 +58,7 @@ def show_demo(*, as_json: bool = False, folder: Path = cloud.FOLDER, until: date
         The exit code: 1 if a pool is not as expected, 130 after Ctrl-C.
 
     Raises:
-        ArcadeJobsError: the demo cannot go on.
+        ArcadeJobsError: the demo cannot continue.
     """
     # The file is named: while the jobs run, standard output is their log.
     out = Console(file=sys.stdout, width=None if sys.stdout.isatty() else FILE_WIDTH)

@@ -47,7 +47,7 @@ class Target:
     local: Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")] = False
 
     def deployment(self) -> Deployment:
-        """Look the deployment up.
+        """Find the deployment.
 
         Raises:
             ArcadeJobsError: there is none, it cannot be reached, or the stage is the demo's.

@@ -23,7 +23,7 @@ def trigger_job(
     *,
     at: Annotated[str | None, typer.Option(help="The slot to run for, such as 2026-01-12T00:00:00Z; else now.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Why; kept with the run.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; stored with the run.")] = None,
     is_asynchronous: Annotated[bool, typer.Option("--async", help="Do not wait for the result.")] = False,
     as_json: Json = False,
     target: Target,
@@ -85,7 +85,7 @@ def show_run(
 @app.command("stats")
 @with_target
 def show_statistics(job: AnyJob = None, *, as_json: Json = False, target: Target) -> None:
-    """How many runs there were, how they ended and how long they took; over all that is kept."""
+    """How many runs there were, how they ended and how long they took; over all that are stored."""
     with target.run_store() as runs:
         statistics = summarize(runs.list_runs(job))
     if as_json:

@@ -30,7 +30,7 @@ def show_status(*, as_json: Json = False, target: Target) -> None:
 @app.command("pause")
 @with_target
 def pause_job(job: OneJob, *, as_json: Json = False, target: Target) -> None:
-    """Stop a job from firing, and mute its silence alarm. It can still be triggered by hand."""
+    """Stop a job from firing, and mute its silence alarm. It can still be triggered manually."""
     _switch(pause, target.deployment(), job, as_json=as_json)
 
 

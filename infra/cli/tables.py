@@ -29,7 +29,7 @@ STYLES = {
 
 
 def runs_table(records: Sequence[RunRecord]) -> Table:
-    """The runs, one a line, with their counts but for zeros."""
+    """The runs, one a line, with their counts except zeros."""
     table = Table(title=f"Last {len(records)} runs" if len(records) > 1 else None, box=SIMPLE_HEAD)
     table.add_column("run", no_wrap=all(len(record.run_id) <= LONGEST_SLOT_ID for record in records), overflow="fold")
     table.add_column("status")

@@ -1,4 +1,4 @@
-"""A stand-in for the arcade's platform: it sells plays, fills the pools and keeps the boards.
+"""A simulation of the arcade's platform: it sells plays, fills the pools and updates the boards.
 
 Its statements are the platform's, not the jobs', and so are here and not in `shared.db`. They keep to the lock order
 of the platform's writers: entries by player, then daily, weekly, alltime (docs/design.md, Lock order).

@@ -1,6 +1,6 @@
 """Three weeks of plays, from Monday 2026-01-05 UTC, and how their pools must be settled.
 
-Scores and durations are real: each play is a game played to its end in an emulator (Surround stands for snake).
+Scores and durations are real: each play is a game played to its end in an emulator (Surround for snake).
 """
 
 import csv

@@ -34,7 +34,7 @@ INVOCATION_LIMIT = timedelta(minutes=5)
 
 
 class VirtualClock:
-    """A wall clock that can be set, and goes on from there at the speed of any other."""
+    """A wall clock that can be set, and runs on from there at normal speed."""
 
     def __init__(self, now: datetime) -> None:
         self.set(now)
@@ -54,7 +54,7 @@ class VirtualClock:
 
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
-    """The context that Lambda passes beside the event."""
+    """The context that Lambda passes with the event."""
 
     aws_request_id: str
 

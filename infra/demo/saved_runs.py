@@ -59,7 +59,7 @@ def save_runs(client: "DynamoDBClient", path: Path, *, at: datetime) -> None:
 
 @contextmanager
 def open_saved_runs(path: Path) -> Iterator[RunStore]:
-    """Yield a store of the runs in a file. What is written to it is not kept.
+    """Yield a store of the runs in a file. What is written to it is not saved.
 
     Raises:
         ArcadeJobsError: there is no such file, or it cannot be read.
@@ -71,7 +71,7 @@ def open_saved_runs(path: Path) -> Iterator[RunStore]:
     except FileNotFoundError:
         raise ArcadeJobsError(f"{path}: no runs are saved there; make demo replays three weeks of them") from None
     except (OSError, ValueError, LookupError, EOFError, lzma.LZMAError) as error:
-        raise ArcadeJobsError(f"{path}: cannot be read ({error}); make demo writes it anew") from None
+        raise ArcadeJobsError(f"{path}: cannot be read ({error}); make demo writes it again") from None
     with emulated_dynamodb() as client:
         for start in range(0, len(items), BATCH):
             batch = items[start : start + BATCH]

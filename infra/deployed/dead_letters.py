@@ -2,7 +2,7 @@
 
 A redrive invokes the function synchronously and deletes the message only after the run succeeded. Sent asynchronously,
 the message would be gone before anybody knew whether it helped; a synchronous invocation that fails goes to no queue
-and is retried by nobody else, so the message is the one copy, and stays. A slot that succeeded meanwhile answers with
+and nothing else retries it, so the message is the one copy, and stays. A slot that succeeded meanwhile returns
 its stored result.
 """
 
@@ -21,7 +21,7 @@ from shared.runs.record import format_instant
 
 LISTING = 30  # seconds for which a listed message stays hidden should the listing be killed
 MARGIN = 60  # seconds beyond the function's own limit for which a message that is sent again stays hidden
-LONG_POLL = 1  # seconds; a short poll asks only some of the servers of SQS, and may miss messages
+LONG_POLL = 1  # seconds; a short poll queries only some of the servers of SQS, and may miss messages
 BATCH = 10  # messages; the most that SQS returns or takes in one call
 
 Message = Mapping[str, Any]
@@ -50,7 +50,7 @@ class DeadLetter:
 
     @property
     def time(self) -> str | None:
-        """The scheduled time in the event, as it stands there."""
+        """The scheduled time in the event, unparsed."""
         time = self.event.get("time") if self.event else None
         return time if isinstance(time, str) else None
 
@@ -212,7 +212,7 @@ def _send(deployment: Deployment, dead_letter: DeadLetter, *, limit: int) -> Red
         except ArcadeJobsError as error:
             outcome = str(error)
         else:
-            succeeded = result["status"] == RunStatus.SUCCEEDED  # a manual event returns whatever the status
+            succeeded = result["status"] == RunStatus.SUCCEEDED  # a manual event returns regardless of the status
             outcome = f"{result['run_id']} {result['status']}"
     return RedriveResult(dead_letter=dead_letter, succeeded=succeeded, outcome=outcome)
 
@@ -240,7 +240,7 @@ class _Queue:
 
     def receive(self, most: int, *, visibility_timeout: int) -> list[Message]:
         with aws_errors(self._subject):
-            answer = self._sqs.receive_message(
+            response = self._sqs.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=most,
                 VisibilityTimeout=visibility_timeout,
@@ -248,7 +248,7 @@ class _Queue:
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
                 MessageAttributeNames=["All"],
             )
-        messages: list[Message] = answer.get("Messages", [])
+        messages: list[Message] = response.get("Messages", [])
         return messages
 
     def delete(self, message: Message) -> None:
@@ -256,7 +256,7 @@ class _Queue:
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
 
     def release(self, messages: Iterable[Message]) -> None:
-        """Make messages visible again. One that is so already is no error: SQS answers for each by itself."""
+        """Make messages visible again. One that is so already is no error: SQS reports each by itself."""
         hidden = list(messages)
         for first in range(0, len(hidden), BATCH):
             entries = [

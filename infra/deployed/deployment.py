@@ -108,7 +108,7 @@ def aws_errors(subject: str) -> Iterator[None]:
 
 
 def find_deployment(stage: str, *, session: boto3.Session, endpoint: str | None = None) -> Deployment:
-    """Look a stage up by its stack.
+    """Find a stage by its stack.
 
     Args:
         stage: such as `dev`.

@@ -1,7 +1,7 @@
 """Whether a job fires: read, paused, resumed.
 
 A pause is two switches. The schedule is disabled, and the silence alarm no longer counts in the job's composite alarm,
-which is the one that notifies: it looks at the state of the silence alarm, not at its actions, so its rule has to
+which is the one that notifies: it reads the state of the silence alarm, not its actions, so its rule has to
 change. The rule holds a constant beside the silence alarm for this, `(ALARM("...-silence") AND TRUE)`. Everything else
 still notifies: an event that was delivered before the pause can fail.
 

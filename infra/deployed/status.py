@@ -1,4 +1,4 @@
-"""The status of a deployed stage, job by job: what an operator looks at first when an alarm comes."""
+"""The status of a deployed stage, job by job: what an operator checks first when an alarm comes."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ def manual_event(*, actor: str, at: str | None, dry_run: bool, reason: str | Non
         actor: who triggers it.
         at: the slot to run for, such as `2026-01-12T00:00:00Z`; None: now, for no slot.
         dry_run: report what would happen, change nothing.
-        reason: why; kept with the run.
+        reason: why; stored with the run.
         now: the wall clock, aware.
 
     Raises:
@@ -50,12 +50,12 @@ def trigger(
 
     A synchronous call waits as long as the function may run, and is never sent again: a second one would be a second
     run. An asynchronous one is queued by Lambda, which retries it only if the invocation itself fails: a manual run
-    returns its result, whatever the status.
+    returns its result, regardless of the status.
 
     Args:
         deployment: of the function.
         job: its name.
-        event: as `manual_event` makes it.
+        event: as `manual_event` builds it.
         is_asynchronous: do not wait for the result.
         report: takes one line, before anything happens: which function of which account.
 
@@ -63,7 +63,7 @@ def trigger(
         The result (docs/design.md, Contract); of an asynchronous call, `job`, `status: "queued"` and `request_id`.
 
     Raises:
-        ArcadeJobsError: Lambda refused, the answer did not come, or the job raised.
+        ArcadeJobsError: Lambda refused, no response came, or the job raised.
     """
     report(f"{deployment}: {deployment.function(job)}")
     return invoke(deployment, job, event, limit=time_limit(deployment, job), is_asynchronous=is_asynchronous)
@@ -94,26 +94,26 @@ def invoke(
         is_asynchronous: do not wait for the result.
 
     Raises:
-        ArcadeJobsError: Lambda refused, the answer did not come, or the job raised.
+        ArcadeJobsError: Lambda refused, no response came, or the job raised.
     """
     once = CLIENT_CONFIG.merge(Config(read_timeout=limit + MARGIN, retries={"total_max_attempts": 1}))
     with aws_errors(job):
-        answer = deployment.client("lambda", once).invoke(
+        response = deployment.client("lambda", once).invoke(
             FunctionName=deployment.function(job),
             InvocationType="Event" if is_asynchronous else "RequestResponse",
             Payload=json.dumps(event).encode(),
         )
     if is_asynchronous:
-        return {"job": job, "status": "queued", "request_id": answer["ResponseMetadata"]["RequestId"]}
-    payload = json.loads(answer["Payload"].read() or b"null")
-    if "FunctionError" in answer:
+        return {"job": job, "status": "queued", "request_id": response["ResponseMetadata"]["RequestId"]}
+    payload = json.loads(response["Payload"].read() or b"null")
+    if "FunctionError" in response:
         raise ArcadeJobsError(f"{job}: {describe_failure(payload)}")
     result: dict[str, Any] = payload
     return result
 
 
 def describe_failure(payload: Any) -> str:
-    """What Lambda answers for a function that raised or was killed, in one line."""
+    """What Lambda returns for a function that raised or was killed, in one line."""
     if not isinstance(payload, dict):
         return str(payload)
     kind, message = payload.get("errorType"), payload.get("errorMessage", payload)

@@ -14,7 +14,7 @@ from infra.stage import stack_name
 from shared.domain.errors import ArcadeJobsError
 
 ROOT = Path(__file__).parents[2]
-TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
+TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` creates
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ Report = Callable[[str], None]
 
 
 def emulator_python() -> Path:
-    """The interpreter of the emulator's environment, made by `make setup`; the functions run under it."""
+    """The interpreter of the emulator's environment, created by `make setup`; the functions run under it."""
     return ROOT / ".emulator" / "venv" / "bin" / "python"
 
 
@@ -33,7 +33,7 @@ class Status:
 
     Attributes:
         emulator: the running one, or None.
-        has_postgres: whether our own server answers.
+        has_postgres: whether our own server accepts connections.
     """
 
     emulator: Emulator | None
@@ -59,7 +59,7 @@ def up(
     4. `cdk bootstrap`, unless it was done; `cdk deploy`, every time: it changes only what has changed.
 
     Args:
-        folder: everything that is kept.
+        folder: everything that is stored.
         port: of the emulator; None for that of the running one, or the usual.
         stage: of the stack.
         settings: more variables for the emulator.
@@ -69,7 +69,7 @@ def up(
         report: takes a line as each step begins.
 
     Raises:
-        ArcadeJobsError: one line that says what to do.
+        ArcadeJobsError: one line with what to do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data, emulator_folder = folder / "postgres", folder / "emulator"

@@ -82,7 +82,7 @@ class Cluster:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
             self._launch()
         # Another process may have started it and died before it was up; it may be recovering from a crash.
-        _wait(self.is_ready, f"the server of {self.data} does not answer; its log is {self.data}.log")
+        _wait(self.is_ready, f"the server of {self.data} does not respond; its log is {self.data}.log")
 
     def stop(self) -> bool:
         """Stop the server and never a stranger that has its process id; return whether it ran."""
@@ -97,7 +97,7 @@ class Cluster:
     def _create(self) -> None:
         for leftover in self.data.parent.glob(f"{self.data.name}.init-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        # A new name each time: an initdb that outlived its caller still writes to its own, and removes it in the end.
+        # A new name each time: an initdb that outlived its caller still writes to its own, and removes it at its end.
         created = Path(tempfile.mkdtemp(prefix=f"{self.data.name}.init-", dir=self.data.parent))
         self.owner.own(created)
         code, output = self._run(
@@ -105,7 +105,7 @@ class Cluster:
         )
         if code:
             raise ArcadeJobsError(f"initdb in {created} failed: {_reason(output)}")
-        created.rename(self.data)  # a killed initdb never looks finished
+        created.rename(self.data)  # a killed initdb never appears finished
 
     def _launch(self) -> None:
         sockets, log = _socket_folder(self.data), Path(f"{self.data}.log")

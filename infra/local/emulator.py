@@ -1,7 +1,7 @@
-"""The AWS emulator of the laptop cloud: ministack, one process in an environment of its own.
+"""The AWS emulator of the laptop cloud: ministack, one process in its own environment.
 
 It outlives the command that started it. Its folder is on its command line, so that a process id that was used again is
-never taken for it. It answers on loopback only. It keeps its state in memory: to deploy again takes ten seconds,
+never taken for it. It listens on loopback only. It keeps its state in memory: to deploy again takes ten seconds,
 and half of a saved state would be worse than none.
 
 Its functions inherit its environment. So it gets none of ours: a variable that the template forgets must be missing
@@ -52,7 +52,7 @@ class Emulator:
 
     @property
     def endpoint(self) -> str:
-        """The URL that stands in for all of AWS."""
+        """The endpoint URL for every AWS service."""
         return f"http://{HOST}:{self.port}"
 
 
@@ -64,10 +64,10 @@ def start(
     settings: Mapping[str, str] | None = None,
     inherit: Sequence[int] = (),
 ) -> Emulator:
-    """Start the emulator and wait until it answers; one that already runs on this folder is returned as it is.
+    """Start the emulator and wait until it responds; one that already runs on this folder is returned as it is.
 
     Args:
-        folder: its log and temporary files; made on first use.
+        folder: its log and temporary files; created on first use.
         python: the interpreter of the environment that it is installed in; the functions run under it too.
         port: where it listens; 0 for any that is free.
         settings: more of ministack's variables.
@@ -143,7 +143,7 @@ def stop(folder: Path) -> Emulator | None:
 
 
 def session() -> boto3.Session:
-    """A session with the emulator, whatever profile, region or credentials this machine has for AWS."""
+    """A session with the emulator, regardless of this machine's AWS profile, region or credentials."""
     nothing = (None, None, os.devnull, None)
     no_profile = (None, None, None, None)
     bare = BotocoreSession(session_vars={"profile": no_profile, "config_file": nothing, "credentials_file": nothing})
@@ -157,7 +157,7 @@ def _command(folder: Path, python: Path) -> list[str]:
 
 
 def _environment(folder: Path, port: int) -> dict[str, str]:
-    """All that the emulator gets, and so all that a function finds beside what the template sets."""
+    """All that the emulator gets, and so all that a function finds besides what the template sets."""
     temporary = folder / "tmp"
     return {
         "PATH": os.defpath,
@@ -223,7 +223,7 @@ def _await_answer(emulator: Emulator, process: "subprocess.Popen[bytes]", log: P
             raise ArcadeJobsError(f"the emulator died at once: {_last_line(log)} (all of it: {log})")
         if time.monotonic() > deadline:
             raise ArcadeJobsError(
-                f"the emulator does not answer on port {emulator.port} after {START_TIMEOUT} s; see {log}"
+                f"the emulator does not respond on port {emulator.port} after {START_TIMEOUT} s; see {log}"
             )
         time.sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""Completing a schema: look first, refuse or go on, add what is missing."""
+"""Completing a schema: compare first, refuse or continue, add what is missing."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - the queries are put together from constants
-"""What is there, as the server itself writes it.
+"""The actual schema, as the server itself writes it.
 
 The contract is read in the same way: the revisions are run in the temporary schema and rolled back. So both sides come
 from one server, and need no parser to be compared.
@@ -26,7 +26,7 @@ class Column:
         is_required: NOT NULL.
         default: its expression.
         has_sequence: it numbers new rows by itself, as an identity or by `nextval`.
-        is_generated: its values are made by an expression of other columns, which `default` is.
+        is_generated: its values are computed by an expression of other columns, which `default` is.
         comment: what is written beside it.
     """
 
@@ -104,7 +104,7 @@ class Table:
             same = (there for there in self.constraints.values() if there.definition == contract.definition)
             return any(there.is_valid or not contract.is_valid for there in same)
         if name in self.indexes and not self.indexes[name].of_constraint:
-            return False  # an index of ours that was not made a constraint yet
+            return False  # an index of ours that is not a constraint yet
         return any(
             there.is_key and there.is_valid and there.columns == contract.columns for there in self.indexes.values()
         )
@@ -124,7 +124,7 @@ class Catalog:
 
 
 def read_contract(connection: Connection, statements: Sequence[str]) -> Catalog:
-    """What statements make in an empty schema. The transaction is to be rolled back: it holds the temporary tables.
+    """What statements create in an empty schema. Roll the transaction back: it holds the temporary tables.
 
     Args:
         connection: in a transaction.
@@ -137,7 +137,7 @@ def read_contract(connection: Connection, statements: Sequence[str]) -> Catalog:
 
 
 def read(connection: Connection, schema: str, statements: Sequence[str], *, written: str | None = None) -> Catalog:
-    """What a schema has of the tables and functions that statements make.
+    """What a schema has of the tables and functions that statements create.
 
     Args:
         connection: in a transaction.

@@ -1,4 +1,4 @@
-"""The differences between a database and the contract, in the order in which they are to be fixed."""
+"""The differences between a database and the contract, in the order in which to fix them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +21,7 @@ from infra.schema.differences import Difference, missing, refused, rows_text, wa
 from infra.schema.obstacles import obstacles
 from infra.schema.quoting import quoted
 from infra.schema.revisions import statements_until
-from infra.schema.rows import Rows, ambiguous_date, look
+from infra.schema.rows import Rows, ambiguous_date, prepare_rows
 
 # The contract lets it be null, but only the platform writes it.
 MAY_BE_REQUIRED = {"game_sessions.payment_tx_hash"}
@@ -32,8 +32,8 @@ def differences(connection: Connection, schema: str, version: str, *, to_alter: 
     """Compare a schema with what the revisions make of it.
 
     Args:
-        connection: in a transaction of its own, which is to be rolled back; its search path is the schema.
-        schema: where the tables are, or are to be.
+        connection: in its own transaction, to be rolled back; its search path is the schema.
+        schema: where the tables are, or will be.
         version: up to which the revisions count, as the version table reads.
         to_alter: whether the role is to have the rights that an upgrade needs.
     """
@@ -72,7 +72,7 @@ def _table(connection: Connection, schema: str, name: str, contract: Table, foun
         yield from (name_is_taken(f"{name}.{index}", index, found) for index in taken)
         yield missing(name, *table_statements(schema, name, contract)) if actual is None else _not_a_table(name, actual)
         return
-    rows = look(connection, name, contract, actual)
+    rows = prepare_rows(connection, name, contract, actual)
     listed = [
         *_columns(schema, name, contract, actual, rows),
         *_corrections(name, contract, actual, rows),
@@ -202,7 +202,7 @@ def _values(table: str, contract: Table, actual: Table, rows: Rows) -> Iterator[
     for name in actual.columns.keys() - names:
         if _helper(table, name) in actual.constraints:
             drop = f"ALTER TABLE {table} DROP CONSTRAINT {_helper(table, name)}"
-            yield missing(f"{table}.{name}", drop, what="was made NOT NULL by an upgrade that was interrupted")
+            yield missing(f"{table}.{name}", drop, what="was set NOT NULL by an upgrade that was interrupted")
 
 
 def _helper(table: str, column: str) -> str:

@@ -28,7 +28,7 @@ def constraint_differences(
         if violated.get(name):
             what = f"is violated by {rows_text(violated[name])}: {constraint.definition}"
             moved = set_aside.rows_where(table, f"NOT ({constraint.expression})", f"violates {name}")
-            yield refused(where, what, moved, note="or correct them by hand")
+            yield refused(where, what, moved, note="or correct them manually")
         if there is not None and there.definition != constraint.definition:
             what = f"is {there.definition}; expected {constraint.definition}"
             yield refused(where, what, f"ALTER TABLE {table} RENAME CONSTRAINT {name} TO {name}_platform")

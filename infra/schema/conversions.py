@@ -65,7 +65,7 @@ CORRECTIONS: Mapping[str, Mapping[str, Correction]] = {
             constraint="leaderboard_entries_period_date_check",
             what="of all-time entries is not 1970-01-01",
         ),
-        "rank": Correction(  # the leaderboard job writes it anew
+        "rank": Correction(  # the leaderboard job writes it again
             value="CASE WHEN rank > 0 THEN rank END",
             uses=frozenset({"rank"}),
             constraint="leaderboard_entries_rank_check",
@@ -157,7 +157,7 @@ def short(type_: str) -> str:
 
 
 def change_type(table: str, name: str, old: Column, new: Column) -> str:
-    """ALTER TABLE to another type. A default that the new type may not understand is set anew.
+    """ALTER TABLE to another type. A default that the new type may not understand is set again.
 
     Args:
         table: its name.

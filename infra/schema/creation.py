@@ -1,4 +1,4 @@
-"""The statements that make what is missing of the contract, one by one."""
+"""The statements that create what is missing of the contract, one by one."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ def column_statements(schema: str, table: str, name: str, column: Column) -> lis
 
 
 def function_statements(schema: str, name: str, statements: Sequence[str]) -> list[str]:
-    """A trigger function, which nobody may attach to another table.
+    """A trigger function, which no other role may attach to another table.
 
     Args:
         schema: of the function.
@@ -47,8 +47,8 @@ def function_statements(schema: str, name: str, statements: Sequence[str]) -> li
         statements: of the revisions, the last of which counts.
     """
     where = f"FUNCTION {quoted(schema)}.{name}()"
-    made = [statement for statement in statements if statement.startswith(f"CREATE OR REPLACE {where} ")]
-    return [made[-1], f"REVOKE ALL ON {where} FROM PUBLIC"]
+    created = [statement for statement in statements if statement.startswith(f"CREATE OR REPLACE {where} ")]
+    return [created[-1], f"REVOKE ALL ON {where} FROM PUBLIC"]
 
 
 def trigger_statement(schema: str, table: str, name: str, statements: Sequence[str]) -> str:
@@ -60,8 +60,8 @@ def trigger_statement(schema: str, table: str, name: str, statements: Sequence[s
         name: of the trigger.
         statements: of the revisions, the last of which counts.
     """
-    made = (statement for statement in statements if statement.startswith(f"CREATE OR REPLACE TRIGGER {name} "))
-    return [statement for statement in made if f" ON {quoted(schema)}.{table}\n" in statement][-1]
+    created = (statement for statement in statements if statement.startswith(f"CREATE OR REPLACE TRIGGER {name} "))
+    return [statement for statement in created if f" ON {quoted(schema)}.{table}\n" in statement][-1]
 
 
 def _column(name: str, column: Column) -> str:

@@ -1,6 +1,6 @@
 """`db upgrade` and `db check` in a database that no connection reaches: through the Data API of its cluster.
 
-A statement is answered within 45 seconds, or goes on in the database when it is asked to; a database that sleeps
+A statement is answered within 45 seconds, or continues in the database when that is requested; a database that sleeps
 refuses the first ones while it wakes up
 (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/data-api.html). One call is one statement, and a
 transaction of several is of no use: of those AWS writes that each DDL statement commits what came before it
@@ -23,7 +23,7 @@ from infra.schema.tables import metadata
 from infra.schema.upgrade import behind
 
 LONGEST_STATEMENT = 65_536  # characters that the Data API takes
-READ_TIMEOUT = 60  # seconds that a client is to wait for an answer: it comes within 45
+READ_TIMEOUT = 60  # seconds that a client waits for a response: it comes within 45
 WAKING_PAUSE, WAKING_ATTEMPTS = 3, 60  # seconds, and how often: three minutes in all; it takes some 15 seconds
 TURN_PAUSE, TURN_ATTEMPTS = 2, 300  # seconds, and how often: ten minutes in all for one statement
 LOCK_TIMEOUT = 5.0  # seconds; what comes after a waiting ALTER TABLE waits as long as it does
@@ -57,7 +57,7 @@ class DataApi:
     """A database behind the Data API.
 
     Attributes:
-        client: of `rds-data`; it is to wait `READ_TIMEOUT` for an answer.
+        client: of `rds-data`; its read timeout is `READ_TIMEOUT`.
         cluster: its ARN.
         secret: the ARN of the admin's password.
         database: its name.
@@ -81,13 +81,13 @@ class DataApi:
             UpgradeError: it failed.
         """
         try:
-            answer = self._execute(
+            response = self._execute(
                 sql=sql,
                 parameters=[{"name": name, "value": {"stringValue": value}} for name, value in parameters.items()],
             )
         except _NotYetError as error:
             raise UpgradeError(f"{self.database}: the statement was not answered within 45 s") from error
-        return [tuple(field.get("stringValue") for field in record) for record in answer["records"]]
+        return [tuple(field.get("stringValue") for field in record) for record in response["records"]]
 
     def run(self, sql: str) -> None:
         """Run a statement to its end, however long it takes.
@@ -121,15 +121,15 @@ class DataApi:
                 raise UpgradeError(f"{self.database}: {_one_line(str(error))}") from error
             self.sleep(WAKING_PAUSE)
         waited = WAKING_ATTEMPTS * WAKING_PAUSE
-        raise UpgradeError(f"{self.database}: it has not woken up for {waited} s; look at {self.cluster} in RDS")
+        raise UpgradeError(f"{self.database}: it has not woken up for {waited} s; check {self.cluster} in RDS")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a look found.
+    """What an inspection found.
 
     Attributes:
-        schema: where the tables are, or are to be.
+        schema: where the tables are, or will be.
         tables: those of the contract that are there, the table of the version included.
         version: what it reads; None before the first revision.
         owner: of that table; None if there is none.
@@ -169,7 +169,7 @@ def upgrade(api: DataApi) -> None:
     Two at once are safe. One that was killed is finished by the next one.
 
     Raises:
-        UpgradeError: it could not go on; what was done stays, and the next upgrade goes on there.
+        UpgradeError: it could not continue; what was done stays, and the next upgrade continues there.
     """
     reason = ""
     for _ in range(TURN_ATTEMPTS):
@@ -193,7 +193,7 @@ def check(api: DataApi) -> list[Difference]:
     Raises:
         UpgradeError: it could not be looked up.
     """
-    found = look(api)
+    found = inspect(api)
     there = [(str(table), str(column)) for table, column in api.query(_COLUMNS, tables=_TABLES)]
     tables = {table for table, _ in there}
     listed = list(behind(found.version))
@@ -212,11 +212,11 @@ def check(api: DataApi) -> list[Difference]:
     return listed
 
 
-def look(api: DataApi) -> Found:
+def inspect(api: DataApi) -> Found:
     """What is in the database.
 
     Raises:
-        UpgradeError: it could not be looked up, or there is no schema to look at.
+        UpgradeError: it could not be read, or there is no schema.
     """
     [(schema, names)] = api.query(_LOOK, tables=_TABLES)
     if schema is None:
@@ -234,11 +234,11 @@ def look(api: DataApi) -> Found:
 
 def _attempt(api: DataApi) -> None:
     """Roles first, then what is left of the revisions, then rights: each a block."""
-    found = look(api)
+    found = inspect(api)
     if found.version is None and found.tables:
         raise UpgradeError(
             f"{', '.join(found.tables)}: there already, without a revision in {VERSION_TABLE}; nothing was changed."
-            " Connect with DATABASE_URL to adopt what is there"
+            " Connect with DATABASE_URL to adopt the existing tables"
         )
     steps = steps_after(found.version or NOTHING, found.schema)
     owner = found.owner or roles.owner_of(api.jobs_role)
@@ -257,7 +257,7 @@ def _attempt(api: DataApi) -> None:
 
 def _reason_to_wait(code: str, text: str) -> str | None:
     if code == UNANSWERED:
-        return "the statement goes on in the database"
+        return "the statement continues in the database"
     if guarded.BUSY in text:
         return guarded.BUSY
     if any(f"SQLState: {state}" in text for state in LOCKED):

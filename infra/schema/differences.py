@@ -11,8 +11,8 @@ class Kind(StrEnum):
     """Who is to act on a difference."""
 
     MISSING = "missing"  # an upgrade adds it
-    REFUSED = "refused"  # somebody must decide: an upgrade changes nothing while there is one
-    WARNING = "warning"  # the jobs work all the same
+    REFUSED = "refused"  # needs a decision: an upgrade changes nothing while there is one
+    WARNING = "warning"  # the jobs work anyway
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Difference:
 
 
 def refused(where: str, what: str, *statements: str, note: str = "") -> Difference:
-    """A difference that somebody must decide."""
+    """A difference that needs a decision."""
     return Difference(kind=Kind.REFUSED, where=where, what=what, statements=statements, note=note)
 
 
@@ -63,7 +63,7 @@ def rows_text(count: int) -> str:
 
 
 class UpgradeError(ArcadeJobsError):
-    """The upgrade could not go on. What was done stays, and the next upgrade goes on there."""
+    """The upgrade could not continue. What was done stays, and the next upgrade continues there."""
 
 
 class SchemaError(UpgradeError):
@@ -77,7 +77,7 @@ class SchemaError(UpgradeError):
 
     def __init__(self, differences: Sequence[Difference]) -> None:
         self.differences = tuple(differences)
-        lines = ["the schema differs from the contract, and somebody must decide; nothing was changed"]
+        lines = ["the schema differs from the contract and needs a decision; nothing was changed"]
         for difference in differences:
             lines += [f"- {difference}", *(f"    {line}" for line in difference.fix.splitlines())]
         super().__init__("\n".join(lines))

@@ -13,12 +13,12 @@ from infra.schema.revisions import VERSION_TABLE, Step, without_concurrently
 
 ADVISORY_LOCK = 0x61726361_6A6F6273  # "arca", "jobs": held by an upgrade of this database
 BUSY = "another upgrade of this database is under way"  # the message of a block that did nothing for that reason
-MOVED = "another upgrade of this database has gone on"  # look again at what is left
+MOVED = "another upgrade of this database has made progress"  # compare again
 LOCK_NOT_AVAILABLE = "55P03"
 
 
 class MovedError(Exception):
-    """Another upgrade has gone on since the version was looked up."""
+    """Another upgrade has made progress since the version was read."""
 
 
 class Runner(Protocol):
@@ -26,11 +26,11 @@ class Runner(Protocol):
 
     @property
     def schema(self) -> str:
-        """Where the tables are, or are to be."""
+        """Where the tables are, or will be."""
 
     @property
     def role(self) -> str | None:
-        """The role that is to own what is made; None: the one that is connected."""
+        """The role that will own what is created; None: the one that is connected."""
 
     def run_block(self, body: str, *, expected: str | None) -> None:
         """Run a block; where it has to wait, try again or raise."""
@@ -40,7 +40,7 @@ class Runner(Protocol):
 
 
 def run_step(runner: Runner, step: Step) -> None:
-    """Do one step and record it. If this is interrupted, the same step can be begun again."""
+    """Do one step and record it. If this is interrupted, the same step can be run again."""
     if step.concurrent_index is not None:
         runner.run_block(_clear_body(step, runner.schema), expected=step.before)
         if runner.build(step.statement):
@@ -57,10 +57,10 @@ def block(schema: str, body: str, *, lock_timeout: float, expected: str | None) 
     """Statements of PL/pgSQL that run alone and are all done or not done.
 
     Args:
-        schema: where the version table is, or is to be.
+        schema: where the version table is, or will be.
         body: the statements.
         lock_timeout: seconds to wait for each lock: what comes after a waiting ALTER TABLE waits as long as it does.
-        expected: what the version table is to read; None if there is to be none.
+        expected: what the version table must hold; None if it must not exist.
     """
     table = f"{quoted(schema)}.{VERSION_TABLE}"
     return f"""DO $arcade_jobs$
@@ -92,11 +92,11 @@ def execute(*statements: str) -> str:
 def begin_body(schema: str, version: str, *, role: str | None = None) -> str:
     """Make the version table, which is not there yet or has no row, and record a version."""
     table = f"{quoted(schema)}.{VERSION_TABLE}"
-    make = (
+    create = (
         f"CREATE TABLE IF NOT EXISTS {table}"
         f" (version_num varchar(32) NOT NULL, CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
     )
-    return _as(role, execute(make, f"INSERT INTO {table} VALUES ({literal(version)})"))
+    return _as(role, execute(create, f"INSERT INTO {table} VALUES ({literal(version)})"))
 
 
 def _clear_body(step: Step, schema: str) -> str:

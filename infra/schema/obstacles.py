@@ -1,4 +1,4 @@
-"""What stands in the way of a comparison or an upgrade: the server, and the rights of this role."""
+"""What prevents a comparison or an upgrade: the server, and the rights of this role."""
 
 from collections.abc import Iterator, Mapping
 
@@ -31,7 +31,7 @@ def obstacles(
         yield refused(f"schema {schema}", f"lets {row.role} create nothing", grant)
     if not row.may_compare:
         grant = f"GRANT TEMPORARY ON DATABASE {row.database} TO {row.role}"
-        yield refused(f"database {row.database}", f"lets {row.role} make no temporary tables to compare with", grant)
+        yield refused(f"database {row.database}", f"lets {row.role} create no temporary tables to compare with", grant)
     for name, table in tables.items():
         if not table.may_read:
             yield refused(name, f"cannot be read by {row.role}", f"GRANT SELECT ON {name} TO {row.role}")

@@ -1,6 +1,6 @@
 """The two roles: one owns the schema and cannot log in, one runs the jobs with the rights that their statements need.
 
-Each statement can be repeated. The triggers ask for no rights: their functions run with those of the owner.
+Each statement can be repeated. The triggers need no rights: their functions run with those of the owner.
 """
 
 import time
@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from infra.schema.quoting import literal, quoted
 from infra.schema.session import begin
 
-# What `shared/db` does to each table, and no more. Locking rows (FOR UPDATE) asks for the right to update some column:
+# What `shared/db` does to each table, and no more. Locking rows (FOR UPDATE) requires the right to update some column:
 # of a session it is one that decides nothing.
 RIGHTS: Mapping[str, str] = {
     "game_sessions": "SELECT, DELETE, UPDATE (game_duration_ms)",
@@ -25,12 +25,12 @@ RIGHTS: Mapping[str, str] = {
 
 
 def owner_of(jobs_role: str) -> str:
-    """The name of the role that owns what is made for a jobs' role."""
+    """The name of the role that owns what is created for a jobs' role."""
     return f"{jobs_role}_owner"
 
 
 def grant_statements(role: str, *, schema: str = "public") -> list[str]:
-    """Give a role what the jobs need: to connect, to make a temporary table, and its rights on each table.
+    """Give a role what the jobs need: to connect, to create a temporary table, and its rights on each table.
 
     Args:
         role: one that exists.
@@ -86,7 +86,7 @@ def grant(
 
 
 def _creation(role: str, attribute: str) -> str:
-    """CREATE ROLE, unless there is one: roles are the server's, and another database may have made it."""
+    """CREATE ROLE, unless there is one: roles are the server's, and another database may have created it."""
     return (
         f"DO $$ BEGIN CREATE ROLE {quoted(role)} {attribute};"
         " EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"

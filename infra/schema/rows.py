@@ -1,7 +1,7 @@
 # ruff: noqa: S608 - the queries are put together from the contract and the catalog, not from input
 """What the rows of a table would violate, looked up before anything is changed.
 
-They are looked at as they will be once what is mechanical is done, types and spellings, so that one look finds
+They are read as they will be once what is mechanical is done, types and spellings, so that one pass finds
 everything.
 """
 
@@ -88,11 +88,11 @@ class Rows:
         return f"(SELECT {values} FROM {source} OFFSET 0) AS {self.table}"
 
 
-def look(connection: Connection, table: str, contract: Table, actual: Table) -> Rows:
-    """Prepare a look at the rows of a table.
+def prepare_rows(connection: Connection, table: str, contract: Table, actual: Table) -> Rows:
+    """Prepare the queries on the rows of a table.
 
     Args:
-        connection: in a transaction that is to be rolled back, its search path the schema, TimeZone UTC.
+        connection: in a transaction to be rolled back, its search path the schema, TimeZone UTC.
         table: its name.
         contract: as the contract has it.
         actual: as it is.

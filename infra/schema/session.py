@@ -14,13 +14,13 @@ from infra.schema.quoting import quoted
 from infra.schema.revisions import VERSION_TABLE
 from shared.db.errors import describe, sqlstate
 
-POLL = 0.2  # seconds between two looks at the lock of another upgrade
+POLL = 0.2  # seconds between two attempts at the lock of another upgrade
 LOCK_TIMEOUT = 1.0  # seconds; what comes after a waiting ALTER TABLE waits as long as it does
 LOCK_ATTEMPTS = 8
 BACKOFF = 0.5  # seconds before the second attempt; doubled each time: a minute in all
 SHOWN = 160  # characters of a statement in a message
 LOCKED = ("55P03", "40P01")  # lock_not_available, deadlock_detected: nothing was done, and it may be tried again
-# The schema of the platform's tables: where `prize_pools` or another is found, or else where tables are made.
+# The schema of the platform's tables: where `prize_pools` or another is found, or else where tables are created.
 SCHEMA_OF_TABLES = """
 coalesce(
   (SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, unnest(
@@ -37,10 +37,10 @@ class Session:
 
     Attributes:
         connection: in autocommit, its search path the schema alone.
-        schema: where the tables are, or are to be.
+        schema: where the tables are, or will be.
         report: takes lines of progress.
         sleep: waits for a number of seconds.
-        role: None: what is made belongs to the role that is connected.
+        role: None: what is created belongs to the role that is connected.
     """
 
     connection: Connection
@@ -52,7 +52,7 @@ class Session:
     def run(self, statement: str) -> None:
         """Run a statement; one that cannot have its lock lets others pass and tries again.
 
-        CREATE INDEX CONCURRENTLY waits for transactions that are under way, but nobody waits for it: it has no limit.
+        CREATE INDEX CONCURRENTLY waits for transactions that are under way, but nothing waits for it: it has no limit.
 
         Raises:
             UpgradeError: it failed, or never had its lock.
@@ -72,7 +72,7 @@ class Session:
         self._try(block, shown=body.strip().removeprefix("EXECUTE '"), may_wait=True)
 
     def build(self, statement: str) -> bool:
-        """Build an index beside the writers.
+        """Build an index concurrently with writers.
 
         Raises:
             UpgradeError: it failed.
@@ -115,8 +115,8 @@ class Session:
 def begin(engine: Engine, *, report: Callable[[str], None], sleep: Callable[[float], None]) -> Iterator[Session]:
     """Open the session of an upgrade, as soon as no other one is under way in this database.
 
-    It looks again and again instead of waiting in `pg_advisory_lock`: that call's snapshot would be waited for by the
-    other upgrade's CREATE INDEX CONCURRENTLY, for ever.
+    It polls instead of waiting in `pg_advisory_lock`: that call's snapshot would be waited for by the
+    other upgrade's CREATE INDEX CONCURRENTLY, forever.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         try:
@@ -131,7 +131,7 @@ def begin(engine: Engine, *, report: Callable[[str], None], sleep: Callable[[flo
 
 
 def schema_of_tables(connection: Connection) -> str:
-    """Where the platform's tables are, or are to be made.
+    """Where the platform's tables are, or will be created.
 
     Raises:
         UpgradeError: there is no such schema.

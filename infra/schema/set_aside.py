@@ -1,7 +1,7 @@
 # ruff: noqa: S608 - the statements are put together from the contract and the catalog, not from input
 """Rows that do not fit are set aside whole, as JSON with table, reason and time, and can be put back.
 
-The statements are for somebody to read, think over and run. Each moves rows or does nothing: none is lost between.
+The statements are to be reviewed, then run. Each moves rows or does nothing: none is lost between.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -1,6 +1,6 @@
-"""The tables as the revisions have made them, to be read: the platform's three, and what the jobs add.
+"""The tables as the revisions create them: the platform's three, and what the jobs add.
 
-The revisions make the schema; a test holds this description to their result. Instants are `timestamptz`, money is
+The revisions create the schema; a test holds this description to their result. Instants are `timestamptz`, money is
 `numeric(18,6)` in USDC.
 """
 

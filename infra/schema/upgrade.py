@@ -31,12 +31,12 @@ def upgrade(
     nothing.
 
     Args:
-        engine: on the database, as the role that is to own the tables, or does. Not through a transaction pooler.
+        engine: on the database, as the role that owns the tables or will. Not through a transaction pooler.
         report: takes lines of progress.
         sleep: waits for a number of seconds.
 
     Raises:
-        SchemaError: what is there differs from the contract in a way that somebody must decide.
+        SchemaError: the schema differs from the contract in a way that needs a decision.
         UpgradeError: a statement failed; what was done before stays.
     """
     with begin(engine, report=report, sleep=sleep) as session:
@@ -56,10 +56,10 @@ def check(engine: Engine) -> list[Difference]:
     """Name everything that is missing or different, all at once. Nothing is changed.
 
     Args:
-        engine: on the database, as a role that may read the tables and make temporary ones.
+        engine: on the database, as a role that may read the tables and create temporary ones.
 
     Raises:
-        UpgradeError: there is no schema to look at, or a newer version has upgraded it.
+        UpgradeError: there is no schema, or a newer version has upgraded it.
     """
     autocommit = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     with autocommit as connection, adoption.looking(connection) as schema:
@@ -100,5 +100,5 @@ def _run_revisions(session: Session) -> None:
                 if place == 0 or step.number == 1:
                     session.report(f"{step}")
                 guarded.run_step(session, step)
-        except guarded.MovedError:  # by an upgrade through the Data API: look again at what is left
+        except guarded.MovedError:  # by an upgrade through the Data API: compare again
             continue

@@ -1,4 +1,4 @@
-"""The CDK app: read the choices, build the asset, make the stack. Without Docker and without calling AWS."""
+"""The CDK app: read the choices, build the asset, create the stack. Without Docker and without calling AWS."""
 
 import os
 import sys

@@ -57,7 +57,7 @@ def build(platform: Platform, *, folder: Path = ROOT / "build") -> Path:
 
     Args:
         platform: the interpreter that runs the functions.
-        folder: where built assets are kept.
+        folder: where built assets are stored.
 
     Returns:
         The folder to upload.

@@ -30,7 +30,7 @@ class Slack:
 
 @dataclass(frozen=True, kw_only=True)
 class JobChoice:
-    """One job as it is to be deployed.
+    """One job as it will be deployed.
 
     Attributes:
         job: its row in the table, memory and cron as chosen.

@@ -1,4 +1,4 @@
-"""The dashboard: what the operator looks at first."""
+"""The dashboard: what the operator checks first."""
 
 from collections.abc import Callable, Sequence
 

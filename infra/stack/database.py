@@ -209,7 +209,7 @@ def _url_without_password(user: str, host: str, port: str, database: str) -> str
 
 def _grant_interfaces(role: iam.Role) -> None:
     role.add_to_policy(iam.PolicyStatement(actions=list(INTERFACE_ACTIONS), resources=["*"]))
-    acknowledge(role, "AwsSolutions-IAM5[Resource::*]", "network interfaces have no name before they are made")
+    acknowledge(role, "AwsSolutions-IAM5[Resource::*]", "network interfaces have no name before they are created")
 
 
 def _grant_tokens(role: iam.Role, resource_id: str, user: str) -> None:

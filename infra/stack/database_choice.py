@@ -88,7 +88,7 @@ def read_database(values: ContextValues, target: Target) -> ExistingDatabase | N
             )
         return DatabaseUrl(url=values.value("databaseUrl", parse_database_url, ""))
     if url:  # not shown: it may hold a password, and a template may not
-        values.mistakes.append(f"databaseUrl: only for target=local; target={target.name} keeps no password")
+        values.mistakes.append(f"databaseUrl: only for target=local; target={target.name} stores no password")
     if is_new:
         if unused := [name for name in given if name not in DATABASE_NAMES]:
             values.mistakes.append(f"database: createDatabase=true creates its own; leave out {', '.join(unused)}")

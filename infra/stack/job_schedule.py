@@ -1,4 +1,4 @@
-"""What makes a job fire: one construct over EventBridge's two kinds of schedule, with the same event from both.
+"""What fires a job: one construct over EventBridge's two kinds of schedule, with the same event from both.
 
 A rule is in UTC always. Another zone needs EventBridge Scheduler, which follows its clock changes. Where clocks jump at
 midnight it skips a 00:00 that does not exist, and the next run settles that day too (docs/design.md, Settling).

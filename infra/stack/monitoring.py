@@ -69,20 +69,20 @@ class Monitoring(Construct):
 
     def _job_alarms(self, scheduled: ScheduledJob) -> list[cloudwatch.Alarm]:
         job, function = scheduled.choice.job, scheduled.function
-        look = f"Look at: arcade-jobs history {job.name}, then arcade-jobs show RUN_ID."
+        see = f"See arcade-jobs history {job.name}, then arcade-jobs show RUN_ID."
         return [
             self._alarm(
                 f"{job.name}-errors",
                 function.metric_errors(period=FIVE_MINUTES, statistic="Sum"),
                 description=f"{job.name} failed or was cut off; Lambda retries it twice, and what succeeded is not"
-                f" redone. {look} If it keeps failing, fix the cause: nothing is lost, the event is dead-lettered.",
+                f" redone. {see} If it keeps failing, fix the cause: nothing is lost, the event is dead-lettered.",
             ),
             self._alarm(
                 f"{job.name}-dead-letters",
                 scheduled.dead_letters.metric_approximate_number_of_messages_visible(
                     period=FIVE_MINUTES, statistic="Maximum"
                 ),
-                description=f"An event of {job.name} was dead-lettered. Look at: arcade-jobs dead-letters list. Fix the"
+                description=f"An event of {job.name} was dead-lettered. See arcade-jobs dead-letters list. Fix the"
                 " cause, then: arcade-jobs dead-letters redrive."
                 f" Events are kept for {DEAD_LETTER_RETENTION.to_days():.0f} days.",
             ),
@@ -91,7 +91,7 @@ class Monitoring(Construct):
                 function.metric_duration(period=FIVE_MINUTES, statistic="Maximum"),
                 at_least=NEAR_TIMEOUT * job.timeout.total_seconds() * 1000,
                 description=f"A run of {job.name} took {NEAR_TIMEOUT:.0%} of its"
-                f" {job.timeout.total_seconds() / 60:.0f} minutes or more. {look} Look for slow statements or locks in"
+                f" {job.timeout.total_seconds() / 60:.0f} minutes or more. {see} Look for slow statements or locks in"
                 f" the database, or give it more memory: -c memory.{job.name}=1024.",
             ),
         ]
@@ -99,7 +99,7 @@ class Monitoring(Construct):
     def _silence(self, scheduled: ScheduledJob) -> cloudwatch.Alarm:
         """Raised when no run succeeded for `silent_after`, or none ever did, without any code of the job running.
 
-        The window is made of whole hours. When it holds no data point CloudWatch also looks at older ones, so hours
+        The window is made of whole hours. When it holds no data point CloudWatch also reads older ones, so hours
         without one are filled with zero; a metric without any data has nothing to fill, and missing data breach (S03).
         """
         job = scheduled.choice.job
@@ -132,13 +132,13 @@ class Monitoring(Construct):
             self._alarm(
                 "dropped-events",
                 _sum_over(jobs, "AsyncEventsDropped"),
-                description="Lambda dropped an event before it reached a job. Look at: arcade-jobs dead-letters list,"
+                description="Lambda dropped an event before it reached a job. See arcade-jobs dead-letters list,"
                 " and the throttles of the functions; then arcade-jobs trigger JOB --at the slot that is missing.",
             ),
             self._alarm(
                 "failed-destinations",
                 _sum_over(jobs, "DestinationDeliveryFailures"),
-                description="An event that kept failing could not be dead-lettered, and is lost. Look at the queue and"
+                description="An event that kept failing could not be dead-lettered, and is lost. Check the queue and"
                 " the function's role; then arcade-jobs trigger JOB --at the slot that failed.",
             ),
         ]

@@ -50,7 +50,7 @@ def cdk() -> None:
         program = [str(executable()), str(package("aws-cdk") / "bin" / "cdk"), *sys.argv[1:]]
     except ArcadeJobsError as error:
         sys.exit(f"cdk: {error}")
-    os.execv(program[0], program)  # noqa: S606 - no shell is wanted
+    os.execv(program[0], program)  # noqa: S606 - no shell is needed
 
 
 if __name__ == "__main__":

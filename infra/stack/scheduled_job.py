@@ -1,4 +1,4 @@
-"""One job: its function, what makes it fire, and where its failures go.
+"""One job: its function, what fires it, and where its failures go.
 
 One queue takes both kinds of dead letter: from the schedule what never reached the function, from the function's
 failure destination what kept failing.
@@ -24,7 +24,7 @@ from shared.metrics import NAMESPACE, Metric, dimensions
 RUNTIME = lambda_.Runtime(f"python{FUNCTION_PYTHON}", lambda_.RuntimeFamily.PYTHON)
 RETRIES = 2  # of a failed invocation, after one and two minutes
 LOG_RETENTION = logs.RetentionDays.THREE_MONTHS
-DEAD_LETTER_RETENTION = Duration.days(14)  # the longest that SQS keeps a message
+DEAD_LETTER_RETENTION = Duration.days(14)  # the longest that SQS retains a message
 
 
 class ScheduledJob(Construct):
@@ -80,7 +80,7 @@ class ScheduledJob(Construct):
         acknowledge(
             self.function,
             "AwsSolutions-L1",
-            "the asset's bytecode and wheels are made for this version; it is raised when they are",
+            "the asset's bytecode and wheels are built for this version; it is raised when they are",
         )
         self.schedule = JobSchedule(
             self,

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 
 CONNECT_TIMEOUT = 10  # seconds
 LOCK_TIMEOUT = 5_000  # ms a statement waits for one holder of a lock
-STATEMENT_TIMEOUT = 60_000  # ms; the lock timeout counts for each holder anew, so it alone bounds nothing
+STATEMENT_TIMEOUT = 60_000  # ms; the lock timeout counts for each holder again, so it alone bounds nothing
 IDLE_IN_TRANSACTION_TIMEOUT = 30_000  # ms; a frozen process loses its locks
 # S11: set for each session, so that settings of the database, its roles or the machine do not matter.
 SESSION = {
@@ -35,7 +35,7 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 def open_engine(
     url: str, *, password: Callable[[], str] | None = None, ca_file: Path | None = None, connections: int = 1
 ) -> Engine:
-    """An engine with one connection (S15), kept for as long as the container lives and checked before each use.
+    """An engine with one connection (S15), kept open for as long as the container lives and checked before each use.
 
     Nothing is connected yet. TLS is always verified, host name included, but over a local socket or loopback.
 

@@ -33,9 +33,9 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether no answer came: the connection broke or could not be made.
+    """Whether the connection broke or could not be opened.
 
-    To go on to the next pool or board would mean to wait for the same database again (S15).
+    Continuing with the next pool or board would wait for the same database again (S15).
     """
     code = sqlstate(error)
     if code is not None:

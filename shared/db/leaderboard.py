@@ -64,7 +64,7 @@ _LIST_TOUCHED_BOARDS = text("""
 
 
 def list_touched_boards(connection: Connection) -> list[Board]:
-    """The boards that a claim would make pending, with those that are: for a dry run."""
+    """The boards that a claim would turn pending, with those that are: for a dry run."""
     return _boards(connection.execute(_LIST_TOUCHED_BOARDS))
 
 
@@ -102,7 +102,7 @@ _CREATE_NEW_RANKS = text("""
 
 
 def create_new_ranks(connection: Connection) -> None:
-    """Make the connection's table of new ranks, unless it has one: it lives as long as the container."""
+    """Create the connection's table of new ranks, unless it has one: it lives as long as the container."""
     connection.execute(_CREATE_NEW_RANKS)
 
 
@@ -110,7 +110,7 @@ _EMPTY_NEW_RANKS = text("TRUNCATE pg_temp.new_ranks")
 
 
 def empty_new_ranks(connection: Connection) -> None:
-    """Forget the new ranks of the board before."""
+    """Clear the new ranks of the board before."""
     connection.execute(_EMPTY_NEW_RANKS)
 
 
@@ -139,7 +139,7 @@ def count_new_ranks(connection: Connection, board: Board) -> int:
     return count
 
 
-# The planner would hash all entries for each chunk; with these settings it looks the chunk's ids up one by one.
+# The planner would hash all entries for each chunk; with these settings it reads the chunk's ids one by one.
 # S04: a generation that was passed holds nothing, and so writes nothing.
 _HOLD_BOARD = text("""
     SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)

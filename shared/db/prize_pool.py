@@ -191,7 +191,7 @@ _GET_POOL = text(f"{_SETTLED_POOL} WHERE id = :pool_id")
 
 
 def get_pool(connection: Connection, pool: Pool) -> SettledPool:
-    """The pool with its amount as it stands."""
+    """The pool with its current amount."""
     return _settled_pool(connection.execute(_GET_POOL, {"pool_id": pool.id}).one())
 
 

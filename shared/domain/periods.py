@@ -77,7 +77,7 @@ def local_midnight(day: date, zone: ZoneInfo) -> datetime:
 def local_day(at: datetime, zone: ZoneInfo) -> date:
     """The local date whose day contains the instant: `local_midnight(d) <= at < local_midnight(d + 1)`.
 
-    It is the wall clock's date but for one case: clocks set back across midnight show the old date once more, and the
+    It is the wall clock's date except in one case: clocks set back across midnight show the old date once more, and the
     new day, which has begun, continues.
     """
     day = at.astimezone(zone).date()
@@ -104,7 +104,7 @@ def has_ended(period: Period, at: datetime, zone: ZoneInfo) -> bool:
 
 
 def is_late(period: Period, at: datetime, zone: ZoneInfo) -> bool:
-    """Whether a settlement at this time comes after a slot that should have made it (S02).
+    """Whether a settlement at this time comes after a slot that should have settled it (S02).
 
     The daily slot that opens a local day settles what ended with the day before; what ended earlier was missed.
     """

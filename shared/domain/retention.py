@@ -1,4 +1,4 @@
-"""How long unfinished business is kept (docs/design.md, Cleaning)."""
+"""How long unfinished sessions are retained (docs/design.md, Cleaning)."""
 
 from datetime import datetime, timedelta
 

@@ -38,7 +38,7 @@ class Tick:
     Attributes:
         at: the scheduled time, in UTC: the only business clock of a job.
         trigger: scheduled, or manual (anything that is not a scheduled event).
-        slot: the scheduled time cut to the minute, when the run stands for a slot of the schedule; None otherwise.
+        slot: the scheduled time cut to the minute, when the run represents a slot of the schedule; None otherwise.
         request_id: the id of the invocation; a retry of the platform has the same.
         dry_run: report what would happen, change nothing.
         actor: who triggered it by hand, if given.

@@ -1,4 +1,4 @@
-"""The record of a run: its attributes, stated once. The store keeps them, the runner fills them, results show them."""
+"""The record of a run: its attributes, stated once. The runner fills them, the store holds them, results show them."""
 
 import json
 from collections.abc import Mapping

@@ -94,7 +94,7 @@ class Runner:
         try:
             return self.store.start(record), True
         except RunStoreError as error:
-            logger.error("run not recorded at its start; the job works all the same", extra={"error": str(error)})
+            logger.error("run not recorded at its start; the job works anyway", extra={"error": str(error)})
             return record, False
 
     def _work(self, record: RunRecord, run: Run, work: Callable[[Run], Outcome]) -> tuple[RunRecord, dict[Metric, int]]:

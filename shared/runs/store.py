@@ -29,7 +29,7 @@ class RunStore:
     """The runs table.
 
     Attributes:
-        client: one that gives up soon: the job's work must not wait for its record.
+        client: with short timeouts: the job's work must not wait for its record.
         table_name: the table, of the shape in `shared.runs.table`.
         clock: the wall clock, aware; decides what has expired and what was abandoned.
     """
@@ -52,7 +52,7 @@ class RunStore:
         """
         values = {**_attributes(record), "history": ANY_JOB, "running": ANY_JOB, TIME_TO_LIVE: self._expiry(record)}
         try:
-            answer = self.client.update_item(
+            response = self.client.update_item(
                 TableName=self.table_name,
                 Key={PARTITION_KEY: {"S": record.run_id}},
                 UpdateExpression=_set(values) + " ADD attempt :one REMOVE finished_at, duration_ms, #result, #counts",
@@ -73,7 +73,7 @@ class RunStore:
             return replace(stored, duplicate=True)
         except (BotoCoreError, ClientError) as error:
             raise RunStoreError(_describe(error)) from error
-        return replace(record, attempt=int(answer["Attributes"]["attempt"]["N"]))
+        return replace(record, attempt=int(response["Attributes"]["attempt"]["N"]))
 
     def finish(self, record: RunRecord) -> None:
         """Close an attempt with its status and result.
@@ -110,12 +110,12 @@ class RunStore:
             RunStoreError: the table cannot be reached.
         """
         try:
-            answer = self.client.get_item(
+            response = self.client.get_item(
                 TableName=self.table_name, Key={PARTITION_KEY: {"S": run_id}}, ConsistentRead=True
             )
         except (BotoCoreError, ClientError) as error:
             raise RunStoreError(_describe(error)) from error
-        item = answer.get("Item")
+        item = response.get("Item")
         if item is None or int(item[TIME_TO_LIVE]["N"]) <= self.clock().timestamp():
             return None
         return self._record(item)
@@ -125,7 +125,7 @@ class RunStore:
 
         Args:
             job: whose; None: of all.
-            limit: how many at most; None: all that is kept.
+            limit: how many at most; None: all that are stored.
 
         Raises:
             RunStoreError: the table cannot be reached.
@@ -160,16 +160,16 @@ class RunStore:
             if remaining is not None:
                 request["Limit"] = remaining
             try:
-                answer = self.client.query(**request)
+                response = self.client.query(**request)
             except (BotoCoreError, ClientError) as error:
                 raise RunStoreError(_describe(error)) from error
-            for item in answer["Items"]:
+            for item in response["Items"]:
                 yield self._record(item)
             if remaining is not None:
-                remaining -= len(answer["Items"])
-            if "LastEvaluatedKey" not in answer:
+                remaining -= len(response["Items"])
+            if "LastEvaluatedKey" not in response:
                 return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
     def _expiry(self, record: RunRecord) -> int:
         return int((record.started_at + KEPT_FOR).timestamp())

@@ -24,7 +24,7 @@ class RunsIndex:
 
     @property
     def projected_attributes(self) -> list[str]:
-        """What it holds beside the keys."""
+        """What it holds besides the keys."""
         keys = {PARTITION_KEY, self.partition_key, self.sort_key}
         return [name for name in (*LISTED_ATTRIBUTES, TIME_TO_LIVE) if name not in keys]
 

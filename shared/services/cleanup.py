@@ -112,7 +112,7 @@ class Cleaner:
             return 0
         try:
             left, _ = self.transactions.run(partial(db.count_expired_sessions, before=before), run=run)
-        except Exception as error:  # noqa: BLE001 - what was deleted is reported all the same
+        except Exception as error:  # noqa: BLE001 - what was deleted is reported anyway
             logger.exception("the remaining sessions could not be counted")
             tally.errors.append({"step": "remaining", "error": describe(error)})
             return None

@@ -19,7 +19,7 @@ CHUNK_ROWS = 5_000
 
 
 class OutOfTimeError(Exception):
-    """The run has to stop in the middle of a board; it stays pending, and the next attempt ranks it anew."""
+    """The run has to stop in the middle of a board; it stays pending, and the next attempt ranks it again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ class PrizePoolSettler:
     Attributes:
         zone: of all periods.
         grace: how long after a period's end a scheduled settlement waits, by the wall clock.
-        game_types: those that are expected; a pool of another is settled all the same, and reported.
+        game_types: those that are expected; a pool of another is settled anyway, and reported.
         clock: the wall clock, aware.
         sleep: waits for so many seconds.
     """
@@ -68,7 +68,7 @@ class PrizePoolSettler:
             try:
                 if self._settle(pool, run):
                     settled_here.add(pool.id)
-            except Exception as error:  # S05: the others are settled all the same
+            except Exception as error:  # S05: the others are settled anyway
                 if is_connection_lost(error):
                     raise  # the others would fail too
                 logger.exception("pool not settled", extra=pool.to_json())
@@ -119,7 +119,7 @@ class PrizePoolSettler:
         if ends_at is None:
             raise ValueError(f"pool {pool.id} has period type {period.type}, which has no end")
         winner = db.find_winner(connection, pool, starts_at=period.starts_at(self.zone), ends_at=ends_at)
-        # S07: without a winner it is settled too, or it would stay open for ever.
+        # S07: without a winner it is settled too, or it would stay open forever.
         return winner, winner.place - 1 if winner else db.count_entries(connection, pool)
 
     def _log_passed_over(self, connection: Connection, pool: Pool, count: int) -> None:

@@ -81,11 +81,11 @@ class LaptopCloud:
         )
 
     def invoke(self, job: str, event: dict[str, Any]) -> Any:
-        answer = self.deployment.client("lambda").invoke(
+        response = self.deployment.client("lambda").invoke(
             FunctionName=self.deployment.function(job), Payload=json.dumps(event).encode()
         )
-        assert "FunctionError" not in answer, answer["Payload"].read()
-        return json.loads(answer["Payload"].read())
+        assert "FunctionError" not in response, response["Payload"].read()
+        return json.loads(response["Payload"].read())
 
     def trigger(self, job: str, *, is_asynchronous: bool = False, **event: Any) -> dict[str, Any]:
         made = manual_event(**{"actor": "tester", "at": None, "dry_run": False, "reason": None, **event},

@@ -101,7 +101,7 @@ def test_it_starts_with_nothing_after_a_stop_and_after_a_kill(folder):
     assert queues(emulator.start(folder, python=PYTHON, port=0)) == []
 
 
-def test_a_stranger_with_the_recorded_process_id_is_left_alone(folder):
+def test_another_process_with_the_recorded_id_is_left_alone(folder):
     folder.mkdir()
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:

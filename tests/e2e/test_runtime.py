@@ -40,16 +40,16 @@ class Lambda:
     log: Path
 
     def invoke(self, event: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-        """The answer as it came, and as JSON if it is. A result, an error and a timeout all come with status 200."""
+        """The response as it came, and as JSON if it is. A result, an error and a timeout all come with status 200."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             connection.request("POST", "/2015-03-31/functions/function/invocations", json.dumps(event))
-            answer = connection.getresponse().read().decode()
+            response = connection.getresponse().read().decode()
         with contextlib.suppress(ValueError):
-            return answer, json.loads(answer)
-        return answer, None
+            return response, json.loads(response)
+        return response, None
 
-    def said(self, pattern: str) -> list[str]:
+    def logged(self, pattern: str) -> list[str]:
         return re.findall(pattern, self.log.read_text())
 
 
@@ -61,7 +61,7 @@ def asset() -> Path:
 
 @pytest.fixture
 def variables(asset: Path, engine: Engine, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """All that the function is told, with a fresh database and runs table."""
+    """The environment of the function, with a fresh database and runs table."""
     aws = emulator.start(tmp_path / "emulator", python=cloud.emulator_python(), port=0)
     try:
         create_runs_table(emulator.session().client("dynamodb", endpoint_url=aws.endpoint), "runs")
@@ -86,9 +86,9 @@ def start(asset: Path, variables: dict[str, str], tmp_path: Path) -> Iterator[Ca
     with contextlib.ExitStack() as running:
 
         def start(limit: int) -> Lambda:
-            told = variables | {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(limit)}
+            environment = variables | {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(limit)}
             log = tmp_path / f"limit-{limit}.log"
-            return running.enter_context(running_lambda("functions.prize_pool.handler", asset, told, log))
+            return running.enter_context(running_lambda("functions.prize_pool.handler", asset, environment, log))
 
         yield start
 
@@ -113,7 +113,7 @@ def running_lambda(handler: str, asset: Path, variables: dict[str, str], log: Pa
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT
-        while not answers(port):
+        while not is_reachable(port):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
@@ -135,7 +135,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def answers(port: int) -> bool:
+def is_reachable(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -146,12 +146,12 @@ def test_a_cold_start_imports_only_the_asset_and_a_warm_one_nothing(start: Calla
         _, result = function.invoke(scheduled_event(f"2026-01-12T00:0{minute}:00Z"))
         assert result is not None
         assert result["status"] == "succeeded"
-    assert function.said(r"INIT RTDONE\(status: (\w+)\)") == ["success"]
-    [init_ms] = map(float, function.said(r"INIT REPORT\(durationMs: ([\d.]+)\)"))
+    assert function.logged(r"INIT RTDONE\(status: (\w+)\)") == ["success"]
+    [init_ms] = map(float, function.logged(r"INIT REPORT\(durationMs: ([\d.]+)\)"))
     assert init_ms < 10_000  # what Lambda allows for it
 
 
-def test_a_malformed_event_is_an_error_and_the_process_lives_on(start: Callable[[int], Lambda]) -> None:
+def test_a_malformed_event_is_an_error_and_the_process_survives(start: Callable[[int], Lambda]) -> None:
     function = start(AMPLE)
     _, refused = function.invoke(scheduled_event("yesterday"))
     assert refused is not None
@@ -160,10 +160,10 @@ def test_a_malformed_event_is_an_error_and_the_process_lives_on(start: Callable[
     _, result = function.invoke(scheduled_event("2026-01-12T00:00:00Z"))
     assert result is not None
     assert result["status"] == "succeeded"
-    assert len(function.said("INIT START")) == 1
+    assert len(function.logged("INIT START")) == 1
 
 
-def test_s04_a_run_past_the_time_limit_is_killed_and_the_next_attempts_go_on(
+def test_s04_a_run_past_the_time_limit_is_killed_and_the_next_attempts_continue(
     start: Callable[[int], Lambda], engine: Engine
 ) -> None:
     arcade = Arcade(engine)
@@ -175,12 +175,12 @@ def test_s04_a_run_past_the_time_limit_is_killed_and_the_next_attempts_go_on(
         holder.execute(text("LOCK TABLE prize_pools IN ACCESS EXCLUSIVE MODE"))
         killed, _ = function.invoke(event)
     assert killed == f"Task timed out after {BLOCKED}.00 seconds"
-    assert len(function.said("Sending SIGKILL to runtime")) == 1
+    assert len(function.logged("Sending SIGKILL to runtime")) == 1
 
     _, out_of_time = function.invoke(event)  # the same environment, in a new process: too little time to settle in
     assert out_of_time is not None
     assert out_of_time["errorMessage"] == "run prize-pool:2026-01-12T00:00Z incomplete"
-    assert len(function.said("INIT START")) == 2
+    assert len(function.logged("INIT START")) == 2
 
     _, settled = start(AMPLE).invoke(event)
     assert settled is not None

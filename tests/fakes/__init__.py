@@ -1,4 +1,4 @@
-"""Fakes that behave: a clock that is set by hand, an invocation's context, events and runs."""
+"""Fakes that behave: a clock that is set manually, an invocation's context, events and runs."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ class FakeClock:
 
 @dataclass
 class FakeContext:
-    """What Lambda passes beside the event."""
+    """What Lambda passes with the event."""
 
     aws_request_id: str = field(default_factory=lambda: str(uuid4()))
     remaining_ms: int = 300_000

@@ -2,7 +2,7 @@
 
 It keeps to what AWS documents for Aurora Serverless v2
 (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/data-api.limitations.html): one statement a call, no more
-than 65,536 characters, 45 seconds unless it may go on, 1 MiB of results and 64 KB a row, few types.
+than 65,536 characters, 45 seconds unless it may continue, 1 MiB of results and 64 KB a row, few types.
 """
 
 import io
@@ -26,7 +26,7 @@ TEXTS, BOOLEAN, INTEGERS = {25, 1042, 1043}, 16, {20, 21, 23}
 
 
 class DataApiError(Exception):
-    """An answer that is an error: its code and message."""
+    """A response that is an error: its code and message."""
 
 
 class _Raw(io.BytesIO):
@@ -123,7 +123,7 @@ def _run(session: PoolProxiedConnection, call: dict[str, Any], *, in_transaction
     try:
         if in_transaction:
             driver.execute_simple("BEGIN")
-        answer = _records(driver, call)
+        response = _records(driver, call)
         driver.execute_simple("COMMIT")  # one of no transaction does nothing
     except DatabaseError as error:
         fields = error.args[0]
@@ -132,7 +132,7 @@ def _run(session: PoolProxiedConnection, call: dict[str, Any], *, in_transaction
     except InterfaceError:
         raise DataApiError("DatabaseErrorException", "The connection to the database was lost") from None
     else:
-        return answer
+        return response
     finally:
         session.invalidate()
 

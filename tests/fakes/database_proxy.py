@@ -1,4 +1,4 @@
-"""A TCP proxy before a PostgreSQL server: it forwards, cuts, refuses, or answers with an error of PostgreSQL's."""
+"""A TCP proxy before a PostgreSQL server: it forwards, cuts, drops, or refuses with an error of PostgreSQL's."""
 
 import contextlib
 import socket
@@ -13,8 +13,8 @@ class DatabaseProxy:
     """Listens on loopback and forwards everything to a real server.
 
     Attributes:
-        answer: SQLSTATE and message with which every new connection is refused; None: it is forwarded.
-        connections: how many were made.
+        refusal: SQLSTATE and message with which every new connection is refused; None: it is forwarded.
+        connections: how many were opened.
     """
 
     def __init__(self, server: URL) -> None:
@@ -22,7 +22,7 @@ class DatabaseProxy:
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener: socket.socket | None = None
-        self.answer: tuple[str, str] | None = None
+        self.refusal: tuple[str, str] | None = None
         self.connections = 0
         self.port = 0
         self.open()
@@ -59,8 +59,8 @@ class DatabaseProxy:
             except OSError:
                 return
             self.connections += 1
-            if self.answer is not None:
-                self._refuse(client, *self.answer)
+            if self.refusal is not None:
+                self._refuse(client, *self.refusal)
                 continue
             upstream = self._connect()
             with self._lock:

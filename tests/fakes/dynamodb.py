@@ -42,12 +42,12 @@ def serve(client: "DynamoDBClient") -> Iterator[str]:
             operation = xform_name(self.headers["X-Amz-Target"].partition(".")[2])
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
-                status, answer = 200, getattr(client, operation)(**request)
-                del answer["ResponseMetadata"]
+                status, response = 200, getattr(client, operation)(**request)
+                del response["ResponseMetadata"]
             except ClientError as error:
-                status, answer = 400, {"__type": error.response["Error"]["Code"], "message": str(error)}
-            body = json.dumps(answer).encode()
-            with contextlib.suppress(OSError):  # the process that asked was killed
+                status, response = 400, {"__type": error.response["Error"]["Code"], "message": str(error)}
+            body = json.dumps(response).encode()
+            with contextlib.suppress(OSError):  # the client process was killed
                 self.send_response(status)
                 self.send_header("Content-Type", "application/x-amz-json-1.0")
                 self.send_header("Content-Length", str(len(body)))
@@ -58,7 +58,7 @@ def serve(client: "DynamoDBClient") -> Iterator[str]:
             pass
 
     class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:  # the process that asked was killed
+        def handle_error(self, *_: Any) -> None:  # the client process was killed
             pass
 
     with Server(("127.0.0.1", 0), Handler) as server:

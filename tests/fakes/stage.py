@@ -1,4 +1,4 @@
-"""A deployed stage: AWS emulated in this process, composite alarms and the functions by stand-ins."""
+"""A deployed stage: AWS emulated in this process, composite alarms and the functions by fakes."""
 
 import json
 from collections.abc import Callable
@@ -100,7 +100,7 @@ def client(service: str) -> Any:
 
 @dataclass
 class FakeSession:
-    """A session whose clients are moto's, but for the fakes."""
+    """A session whose clients are moto's, except the fakes."""
 
     alarms: FakeAlarms
     functions: FakeFunctions

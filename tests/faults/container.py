@@ -22,7 +22,7 @@ class Containers:
     """Starts processes and waits for them."""
 
     orders: IO[str]
-    answers: IO[str]
+    replies: IO[str]
 
     def start(self, job: str, event: Mapping[str, Any], env: Mapping[str, str]) -> int:
         """Start a run in a process of its own; return its id when it is about to begin."""
@@ -34,7 +34,7 @@ class Containers:
 
     def _order(self, **order: Any) -> int:
         print(json.dumps(order), file=self.orders, flush=True)
-        return int(self.answers.readline())
+        return int(self.replies.readline())
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def open_containers() -> Iterator[Containers]:
     with process:  # its end of input is its end
         assert process.stdin is not None
         assert process.stdout is not None
-        yield Containers(orders=process.stdin, answers=process.stdout)
+        yield Containers(orders=process.stdin, replies=process.stdout)
 
 
 def _serve() -> None:

@@ -1,6 +1,6 @@
 """The rules of docs/design.md in a page of Python: what the database must hold after plays, runs and crashes.
 
-The calendar is the product's own (`shared.domain.periods`, tested against every zone); the rest is written anew.
+The calendar is the product's own (`shared.domain.periods`, tested against every zone); the rest is reimplemented.
 """
 
 import copy

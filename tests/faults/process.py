@@ -37,7 +37,7 @@ class Moment(StrEnum):
     """Where in a request the fault happens."""
 
     BEFORE = "before"
-    AMID = "amid"  # the request is with the server, its answer is not read
+    DURING = "during"  # the request is with the server, its response is not read
     AFTER = "after"
 
 
@@ -110,7 +110,7 @@ class Process:
         return run
 
     def wake(self) -> None:
-        """Let a frozen process go on."""
+        """Thaw a frozen process."""
         self._woken.set()
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class Process:
         self.pass_moment(Moment.BEFORE, lose=lose)
 
     def pass_moment(self, moment: Moment, *, lose: Callable[[], None]) -> None:
-        """Go on, unless the fault happens here."""
+        """Continue, unless the fault happens here."""
         if self.is_dead:
             raise Killed
         if self.fault is None or not self._is_due() or moment is not self.fault.moment:
@@ -157,7 +157,7 @@ class Process:
         connection = _Connection(*arguments, **parameters)
         connection.process = self
         self._connections.append(connection)
-        for moment in (Moment.AMID, Moment.AFTER):
+        for moment in (Moment.DURING, Moment.AFTER):
             self.pass_moment(moment, lose=connection.hang_up)
         return connection
 
@@ -166,8 +166,8 @@ class FrozenRun:
     """A run that is stopped, in a thread of its own.
 
     Attributes:
-        result: what it returned in the end.
-        error: what it raised in the end.
+        result: what it returned finally.
+        error: what it raised finally.
     """
 
     def __init__(self, process: Process, job: str, event: Any) -> None:
@@ -183,7 +183,7 @@ class FrozenRun:
             self.error = error
 
     def wake(self) -> None:
-        """Let it go on, to its end."""
+        """Let it continue, to its end."""
         self.process.wake()
         self.thread.join(TIMEOUT)
         assert not self.thread.is_alive(), "the process that was woken did not come to an end"
@@ -205,9 +205,9 @@ class _Connection(pg8000.dbapi.Connection):  # type: ignore[misc]  # pg8000 has 
         if self.process is None:
             return trip()
         self.process.begin(" ".join(statement.split()), lose=self.hang_up, connection=self)
-        answer = trip()
+        response = trip()
         self.process.pass_moment(Moment.AFTER, lose=self.hang_up)
-        return answer
+        return response
 
     def send_QUERY(self, sql: str) -> None:  # noqa: N802 - the driver's name
         super().send_QUERY(sql)
@@ -218,10 +218,10 @@ class _Connection(pg8000.dbapi.Connection):  # type: ignore[misc]  # pg8000 has 
         self._is_asking = True
 
     def handle_messages(self, context: Any) -> None:
-        """Read an answer. The statement's own comes after those to its preparation, which are no moments of it."""
+        """Read a response. The statement's own comes after those to its preparation, which are no moments of it."""
         if self._is_asking and self.process is not None:
             self._is_asking = False
-            self.process.pass_moment(Moment.AMID, lose=self.hang_up)
+            self.process.pass_moment(Moment.DURING, lose=self.hang_up)
         super().handle_messages(context)
 
     def shorten_timeout(self) -> None:
@@ -255,8 +255,8 @@ class _Client:
             self._process.begin(operation, lose=_lose_call)
             try:
                 return getattr(self._client, operation)(**parameters)
-            finally:  # a refusal is an answer too
-                for moment in (Moment.AMID, Moment.AFTER):
+            finally:  # a refusal is a response too
+                for moment in (Moment.DURING, Moment.AFTER):
                     self._process.pass_moment(moment, lose=_lose_call)
 
         return call

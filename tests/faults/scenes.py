@@ -64,7 +64,7 @@ class Scene:
     """A job, its event, and what the arcade holds when it fires.
 
     Attributes:
-        run_id: of the run that the event asks for.
+        run_id: of the run that the event requests.
         at: the scheduled time.
         fill: puts the plays there.
     """

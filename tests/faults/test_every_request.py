@@ -9,16 +9,16 @@ from tests.faults.process import Fault, Killed, Kind, Moment, Process
 from tests.faults.scenes import read_footprint, read_state
 from tests.faults.stage import Stage, Undisturbed
 
-# After one request is before the next, and frozen amid one is frozen before the next, as others see it.
+# After one request is before the next, and frozen during one is frozen before the next, as others see it.
 EVERY_FAULT = [
     (Kind.KILLED, Moment.BEFORE),
-    (Kind.KILLED, Moment.AMID),
+    (Kind.KILLED, Moment.DURING),
     (Kind.CUT, Moment.BEFORE),
-    (Kind.CUT, Moment.AMID),
+    (Kind.CUT, Moment.DURING),
     (Kind.FROZEN, Moment.BEFORE),
     pytest.param(Kind.KILLED, Moment.AFTER, marks=pytest.mark.soak),
     pytest.param(Kind.CUT, Moment.AFTER, marks=pytest.mark.soak),
-    pytest.param(Kind.FROZEN, Moment.AMID, marks=pytest.mark.soak),
+    pytest.param(Kind.FROZEN, Moment.DURING, marks=pytest.mark.soak),
     pytest.param(Kind.FROZEN, Moment.AFTER, marks=pytest.mark.soak),
 ]
 

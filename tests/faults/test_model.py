@@ -226,7 +226,7 @@ class ArcadeMachine(RuleBasedStateMachine):
             return
         self.model = after
         self._compare_result(run, record["result"])
-        if run.has_succeeded:  # its call of the runs table was cut off: the job works all the same
+        if run.has_succeeded:  # its call of the runs table was cut off: the job works anyway
             self.unrecorded.add(run.id)
             return
         # Cut off at its end, it is delivered again, and finds nothing to do.
@@ -280,7 +280,7 @@ class ArcadeMachine(RuleBasedStateMachine):
             assert sorted(rank or 0 for rank in ranked.values()) == list(range(1, len(ranked) + 1))
 
     def teardown(self) -> None:
-        """In the end one more tick settles what is due, and each settled pool is in the record of a run."""
+        """Finally one more tick settles what is due, and each settled pool is in the record of a run."""
         if not hasattr(self, "model"):
             return
         self.tick("prize-pool", 24)

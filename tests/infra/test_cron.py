@@ -77,7 +77,7 @@ def test_fields_become_explicit_lists(cron, expected):
         ("0-58 0-22 1-30 1-11 *", "EventBridge takes 256"),
     ],
 )
-def test_what_eventbridge_cannot_say_is_refused_with_the_reason(cron, reason):
+def test_what_eventbridge_cannot_express_is_refused_with_the_reason(cron, reason):
     with pytest.raises(ValueError, match=re.escape(f"cron {cron!r}: ")) as refusal:
         to_eventbridge(cron)
     assert reason in str(refusal.value)

@@ -174,7 +174,7 @@ def test_a_slack_channel_is_notified_and_may_only_read(synthesize):
     assert "CloudWatchReadOnlyAccess" in json.dumps(slack["GuardrailPolicies"])
 
 
-def test_the_dashboard_answers_in_order(synthesize):
+def test_the_dashboard_has_its_rows_in_order(synthesize):
     widgets = synthesize(EXISTING).dashboard()
     titles = [widget["properties"]["title"] for widget in sorted(widgets, key=lambda w: (w["y"], w["x"]))]
     assert titles == [

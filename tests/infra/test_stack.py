@@ -18,7 +18,7 @@ OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "IsEnabled", "A
 OF_THE_STACK = {"RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
 
 
-def test_utc_makes_three_rules(synthesize):
+def test_utc_creates_three_rules(synthesize):
     template = synthesize(EXISTING)
     expressions = {job: template.schedule(job)[1]["ScheduleExpression"] for job in JOB_NAMES}
     assert expressions == {
@@ -30,7 +30,7 @@ def test_utc_makes_three_rules(synthesize):
     assert not template.resources("AWS::Scheduler::Schedule")
 
 
-def test_another_zone_makes_two_schedules_in_it_and_keeps_the_hourly_rule(synthesize):
+def test_another_zone_creates_two_schedules_in_it_and_keeps_the_hourly_rule(synthesize):
     template = synthesize(LONDON)
     kinds = {job: template.schedule(job)[0] for job in JOB_NAMES}
     assert kinds == {

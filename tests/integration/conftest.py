@@ -18,7 +18,7 @@ from tests.fakes.stage import FakeStage, make_stage
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-# The platform's schema, as the contract has it, made by hand: names of its own, bigserial, a unique index instead of a
+# The platform's schema, as the contract has it, written out: names of its own, bigserial, a unique index instead of a
 # constraint, columns and a table that are none of the jobs' business.
 PLATFORM = """
 CREATE TABLE game_sessions (
@@ -70,7 +70,7 @@ def platform(empty: Engine) -> Engine:
 
 @pytest.fixture
 def stage(dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> FakeStage:
-    """A deployed stage whose queues answer at once."""
+    """A deployed stage whose queues respond at once."""
     monkeypatch.setattr(dead_letters, "LONG_POLL", 0)
     return make_stage(dynamodb)
 

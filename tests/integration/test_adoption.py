@@ -224,7 +224,7 @@ def test_everything_wrong_is_reported_at_once_and_what_is_printed_fixes_it(platf
                           " WHERE period_type = 'daily'") == [(19, 9)]  # fmt: skip
 
 
-def test_the_printed_text_fixes_it_as_it_stands(platform: Engine) -> None:
+def test_the_printed_text_fixes_it_without_edits(platform: Engine) -> None:
     run(platform, *WRONG)
     before = counts(platform)
     printed = str(refused(platform))

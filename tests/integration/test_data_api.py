@@ -1,4 +1,4 @@
-"""`db upgrade` and `db check` through the Data API, whose stand-in executes on real PostgreSQL."""
+"""`db upgrade` and `db check` through the Data API, whose fake executes on real PostgreSQL."""
 
 import contextlib
 import sys
@@ -24,7 +24,7 @@ from tests.integration.conftest import PLATFORM
 
 @dataclass
 class Cluster:
-    """A database as RDS makes it: an admin that is no superuser owns it, and the role rds_iam exists."""
+    """A database as RDS creates it: an admin that is no superuser owns it, and the role rds_iam exists."""
 
     engine: Engine
     fake: FakeDataApi
@@ -224,7 +224,7 @@ def test_an_upgrade_whose_last_statement_fails_is_finished_by_the_next(cluster: 
     assert migrations.check(cluster.engine) == []
 
 
-def test_a_statement_that_is_not_answered_in_time_goes_on_and_is_waited_for(
+def test_a_statement_that_is_not_answered_in_time_continues_and_is_waited_for(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data_api, "LOCK_TIMEOUT", 60.0)
@@ -237,12 +237,12 @@ def test_a_statement_that_is_not_answered_in_time_goes_on_and_is_waited_for(
 
         cluster.fake.limit = 0.3
         data_api.upgrade(replace(cluster.api(), sleep=pause))
-    assert "the statement goes on in the database; waiting for it" in cluster.lines
+    assert "the statement continues in the database; waiting for it" in cluster.lines
     assert len(cluster.fake.going_on) == 1
     assert migrations.check(cluster.engine) == []
 
 
-def test_a_look_that_takes_too_long_is_one_line(cluster: Cluster) -> None:
+def test_an_inspection_that_takes_too_long_is_one_line(cluster: Cluster) -> None:
     cluster.fake.limit = 0.05
     with pytest.raises(migrations.UpgradeError, match=r"^made_\w+: the statement was not answered within 45 s$"):
         cluster.api().query("SELECT CAST(pg_sleep(10) AS text)")
@@ -259,7 +259,7 @@ def test_a_database_that_sleeps_is_waited_for_and_reports_how_long(cluster: Clus
 
 def test_a_database_that_never_wakes_up_is_one_line(cluster: Cluster) -> None:
     cluster.fake.asleep = 1000
-    with pytest.raises(migrations.UpgradeError, match=r"^made_\w+: it has not woken up for 180 s; look at arn:aws:rds"):
+    with pytest.raises(migrations.UpgradeError, match=r"^made_\w+: it has not woken up for 180 s; check arn:aws:rds"):
         cluster.upgrade()
 
 
@@ -278,14 +278,14 @@ def test_what_aws_refuses_is_one_line(cluster: Cluster, refusal: tuple[str, str]
     assert str(raised.value) == f"{cluster.engine.url.database}: {line}"
 
 
-def test_tables_that_the_platform_made_are_left_alone(cluster: Cluster) -> None:
+def test_tables_that_the_platform_created_are_left_alone(cluster: Cluster) -> None:
     cluster.run(*PLATFORM.strip().split(";\n"))
     before = cluster.tables()
     with pytest.raises(migrations.UpgradeError) as raised:
         cluster.upgrade()
     assert str(raised.value) == (
         "game_sessions, leaderboard_entries, prize_pools: there already, without a revision in arcade_jobs_version;"
-        " nothing was changed. Connect with DATABASE_URL to adopt what is there"
+        " nothing was changed. Connect with DATABASE_URL to adopt the existing tables"
     )
     assert (cluster.tables(), cluster.has_role()) == (before, False)
 

@@ -67,7 +67,7 @@ def test_an_event_that_was_not_delivered_is_the_message_itself() -> None:
         ({"requestContext": None}, "event: expected a JSON object, got None"),
     ],
 )
-def test_a_malformed_message_says_what_is_wrong_with_it(body: Any, malformed: str) -> None:
+def test_a_malformed_message_reports_what_is_wrong_with_it(body: Any, malformed: str) -> None:
     found = dead_letter(body).malformed
     assert found is not None
     assert re.fullmatch(malformed, found)

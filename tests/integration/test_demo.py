@@ -28,9 +28,7 @@ from infra.cli.demo import show_demo
 until = datetime(2026, 1, 7, 3, tzinfo=UTC)
 sys.exit(show_demo(folder=Path(sys.argv[1]), until=until, as_json="--json" in sys.argv))
 """
-RUNS = (
-    2 + 51 + 3
-)  # 1 am on the 5th to 3 am on the 7th: midnights, hours, mornings but for the first, which is the 5th's
+RUNS = 2 + 51 + 3  # 1 am on the 5th to 3 am on the 7th: midnights, hours, mornings except the first, which is the 5th's
 
 
 @contextlib.contextmanager

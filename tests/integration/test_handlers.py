@@ -97,7 +97,7 @@ def test_the_result_has_the_keys_of_the_contract(app: App) -> None:
     ]
 
 
-def test_a_manual_event_with_a_time_stands_for_its_slot(app: App) -> None:
+def test_a_manual_event_with_a_time_represents_its_slot(app: App) -> None:
     by_hand = invoke(app, "prize-pool", event("manual_back_dated"))
     assert by_hand["run_id"] == "prize-pool:2026-01-12T00:00Z"
     assert by_hand["actor"] == "operator@example.com"
@@ -108,7 +108,7 @@ def test_a_manual_event_without_a_time_is_a_run_of_its_own(app: App) -> None:
     assert invoke(app, "prize-pool", event("manual"), FakeContext(aws_request_id="r7"))["run_id"] == "prize-pool:r7"
 
 
-def test_a_dry_run_stands_for_no_slot_and_counts_for_no_alarm(
+def test_a_dry_run_represents_no_slot_and_counts_for_no_alarm(
     app: App, arcade: Arcade, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool_id = arcade.add_pool("2026-01-11")
@@ -176,7 +176,7 @@ def test_a_scheduled_run_that_is_partial_raises_and_its_retry_finishes_it(
 
 
 @pytest.mark.usefixtures("a_poisoned_pool")
-def test_a_manual_run_returns_its_result_whatever_the_status(app: App) -> None:
+def test_a_manual_run_returns_its_result_regardless_of_its_status(app: App) -> None:
     assert invoke(app, "prize-pool", {})["status"] == "partial"
 
 

@@ -70,7 +70,7 @@ def test_ranks_equal_an_independent_sort(arcade: Arcade, ranker: Rank, monkeypat
 
 
 @pytest.mark.parametrize("entries", [1, 2, 3, 4])
-def test_every_chunk_is_written_whatever_is_left_for_the_last(
+def test_every_chunk_is_written_however_little_is_left_for_the_last(
     arcade: Arcade, ranker: Rank, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
     monkeypatch.setattr(leaderboard, "CHUNK_ROWS", 2)
@@ -86,7 +86,7 @@ def test_a_board_whose_period_has_ended_gets_its_final_ranks(arcade: Arcade, ran
     assert arcade.ranks(day="2025-12-24") == [("0xa", 1)]
 
 
-def test_a_board_that_nobody_touched_is_not_read(arcade: Arcade, ranker: LeaderboardRanker) -> None:
+def test_an_untouched_board_is_not_read(arcade: Arcade, ranker: LeaderboardRanker) -> None:
     arcade.play("0xa", 5, "2026-01-11T10:00:00Z")
     ranker(make_run(SLOT))
     statements: list[str] = []

@@ -187,7 +187,7 @@ def test_a_server_that_was_killed_recovers(made_data: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["sleep", "postgres"])
-def test_a_stranger_with_the_process_id_of_a_dead_server_is_left_alone(
+def test_another_process_with_the_id_of_a_dead_server_is_left_alone(
     made_data: Path, tmp_path: Path, command: str
 ) -> None:
     """Even one that is called postgres: another server of this machine."""
@@ -312,7 +312,7 @@ def test_a_server_that_cannot_start_reports_the_reason(made_data: Path) -> None:
     assert re.match(r"PostgreSQL did not start: .*PANIC: .*pg_control", refusal(made_data))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(ArcadeJobsError, match=f"^{tmp_path}/file"),

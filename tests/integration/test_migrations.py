@@ -67,7 +67,7 @@ def test_an_empty_database_is_created_in_its_own_schema(empty: Engine) -> None:
     assert migrations.check(empty) == []
 
 
-def test_tables_are_completed_where_they_are_and_not_made_twice(platform: Engine) -> None:
+def test_tables_are_completed_where_they_are_and_not_created_twice(platform: Engine) -> None:
     run(
         platform,
         "CREATE SCHEMA arcade",

@@ -21,7 +21,7 @@ from infra.schema.revisions import NOTHING, steps_after
 from tests.fakes.data_api import FakeDataApi
 from tests.sql import rows, run
 
-# A revision is never edited: what it made is in databases already. Write another one.
+# A revision is never edited: what it created is in databases already. Write another one.
 SHA256 = {
     "0001_contract.sql": "362e911c0001ee8b40f7c802b8409da4f520972231757b183f14706a8026a741",
     "0002_dates.sql": "8825f24782a6334c60f5ed16eb555af8baa716326d64d3e21ffae7a30f688f9b",
@@ -137,7 +137,7 @@ def read_catalog(engine: Engine) -> catalog.Catalog:
         return catalog.read(connection, "public", revisions.statements_until(revisions.head(), "public"))
 
 
-def test_the_tables_are_what_the_revisions_make(empty: Engine, engine: Engine) -> None:
+def test_the_tables_are_what_the_revisions_create(empty: Engine, engine: Engine) -> None:
     tables.metadata.create_all(empty)
     described, made = read_catalog(empty), read_catalog(engine)
     assert described.tables.keys() == made.tables.keys() == tables.metadata.tables.keys()
@@ -146,7 +146,7 @@ def test_the_tables_are_what_the_revisions_make(empty: Engine, engine: Engine) -
             assert getattr(described.tables[name], part) == getattr(table, part), (name, part)
 
 
-def test_psql_makes_the_same_of_the_files(empty: Engine, engine: Engine) -> None:
+def test_psql_creates_the_same_from_the_files(empty: Engine, engine: Engine) -> None:
     files = [f"--file={path}" for path in sorted(revisions.FOLDER.glob("*.sql"))]
     psql = cluster.binaries() / "psql"
     socket = str(empty.url.query["unix_sock"]).rpartition("/")[0]

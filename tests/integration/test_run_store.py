@@ -30,7 +30,7 @@ def clock() -> FakeClock:
     ids=["moto", "emulator"],
 )
 def store(request: pytest.FixtureRequest, clock: FakeClock) -> RunStore:
-    """One suite for both: what the store asks of DynamoDB may not depend on who emulates it."""
+    """One suite for both: what the store requests of DynamoDB must not depend on who emulates it."""
     client: DynamoDBClient = request.getfixturevalue(request.param)
     return RunStore(client=client, table_name="runs", clock=clock)
 

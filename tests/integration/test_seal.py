@@ -32,7 +32,7 @@ def pay(connection: Connection, *, period: str = "daily", day: str = DAY) -> Non
 
 
 def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> pools.Winner | None:
-    """Lock, look, mark: the three statements of a settlement."""
+    """Lock, read, mark: the three statements of a settlement."""
     pool = pools.Pool(id=pool_id, board=Board.from_key("pong", period, date.fromisoformat(DAY)))
     assert pools.lock_active_pool(connection, pool)
     winner = pools.find_winner(connection, pool, starts_at=STARTS_AT, ends_at=ENDS_AT)
@@ -307,7 +307,7 @@ def test_s08_a_score_begun_before_settling_is_waited_for_and_counted(engine: Eng
     assert (winner.player_address, winner.score) == ("0xb", 9)
 
 
-def test_s08_a_score_that_is_taken_back_while_settling_waits_does_not_count(engine: Engine, pool_id: int) -> None:
+def test_s08_a_score_that_is_rolled_back_while_settling_waits_does_not_count(engine: Engine, pool_id: int) -> None:
     with engine.connect() as player, engine.connect() as settler, ThreadPoolExecutor(1) as pool:
         enter(player, 9, player="0xb")
         pid = pid_of(settler)

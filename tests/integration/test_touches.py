@@ -114,7 +114,7 @@ def test_a_writer_that_commits_late_is_noticed_by_the_next_run(engine: Engine) -
         assert take(ranker) == []
 
 
-def test_a_write_that_is_taken_back_is_not_noticed(engine: Engine) -> None:
+def test_a_write_that_is_rolled_back_is_not_noticed(engine: Engine) -> None:
     with engine.connect() as writer:
         enter(writer, 1)
         writer.rollback()

@@ -103,7 +103,7 @@ def test_s01_twenty_deliveries_of_one_slot_settle_each_pool_once_and_return_the_
 def test_s01_runs_of_their_own_share_the_pools_and_each_lists_what_it_settled(
     arcade: Arcade, start_app: StartApp, pool_ids: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Manual events without a time stand for no slot: what one of them settles, another does not list."""
+    """Manual events without a time represent no slot: what one of them settles, another does not list."""
     log_settlements(arcade)
     events: list[dict[str, Any]] = [{} if n % 2 else scheduled_event(SLOT.format(0)) for n in range(8)]
     results = deliver_all([start_app() for _ in events], events)

@@ -129,7 +129,7 @@ def cases() -> Iterator[tuple[str, date]]:
 
 
 def slots(day: date, zone: ZoneInfo) -> list[datetime]:
-    """When the job fires: at each 00:00 of a week around a day, and by hand an instant before and an hour after.
+    """When the job fires: at each 00:00 of a week around a day, and manually an instant before and an hour after.
 
     A midnight that does not exist is skipped (EventBridge Scheduler does so); one that comes twice may fire twice.
     """

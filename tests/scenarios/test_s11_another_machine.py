@@ -120,7 +120,7 @@ def test_s11_results_and_rows_are_identical_elsewhere(server: postgres.Server, t
     assert there.rows == here.rows
 
 
-def test_s11_a_session_sets_what_it_depends_on_whatever_the_database_is_set_to(
+def test_s11_a_session_sets_what_it_depends_on_in_a_database_of_any_settings(
     server: postgres.Server, arcade: Arcade
 ) -> None:
     settings_of(server, str(arcade.engine.url.database), STRANGE)

@@ -1,4 +1,4 @@
-"""S12: a million expired sessions, a short statement timeout, a few seconds left; and players go on playing."""
+"""S12: a million expired sessions, a short statement timeout, a few seconds left; and players keep playing."""
 
 import threading
 import time
@@ -131,7 +131,7 @@ def test_s12_a_million_expired_sessions_go_in_two_attempts_while_players_notice_
 
     def attempts() -> tuple[dict[str, Any], dict[str, Any]]:
         left = int((STOP_BEFORE_LIMIT.total_seconds() + SECONDS_LEFT) * 1000)
-        event = {"time": SLOT, "actor": "test"}  # by hand, so that the result is returned and not raised
+        event = {"time": SLOT, "actor": "test"}  # manually, so that the result is returned and not raised
         first = invoke(app, "cleanup", event, CountingDown(remaining_ms=left))
         return first, invoke(app, "cleanup", event, CountingDown())
 
@@ -196,7 +196,7 @@ def test_s12_each_batch_is_found_by_its_index(engine: Engine) -> None:
         assert "Seq Scan on game_sessions" not in plan, plan
 
 
-def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_goes_on(
+def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_continues(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)

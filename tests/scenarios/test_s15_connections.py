@@ -229,10 +229,10 @@ STARTING = ("57P03", "the database system is starting up")
 FULL = ("53300", "sorry, too many clients already")
 
 
-@pytest.mark.parametrize("answer", [STARTING, FULL], ids=["starting", "full"])
-def test_s15_a_database_that_resumes_or_has_room_again_is_waited_for(scene: Scene, answer: tuple[str, str]) -> None:
-    scene.proxy.answer = answer
-    scene.clock.later = [(12, lambda: setattr(scene.proxy, "answer", None))]
+@pytest.mark.parametrize("refusal", [STARTING, FULL], ids=["starting", "full"])
+def test_s15_a_database_that_resumes_or_has_room_again_is_waited_for(scene: Scene, refusal: tuple[str, str]) -> None:
+    scene.proxy.refusal = refusal
+    scene.clock.later = [(12, lambda: setattr(scene.proxy, "refusal", None))]
     assert scene.run()["status"] == "succeeded"
     assert scene.settled() == ["finalized"] * 3
     assert 12 <= sum(scene.clock.slept) <= 12 + LONGEST_DELAY
@@ -247,11 +247,11 @@ def test_s15_a_failover_at_any_statement_is_waited_out_and_nothing_is_settled_tw
     proxy = scene.proxy
 
     def up_but_starting() -> None:
-        proxy.answer = STARTING
+        proxy.refusal = STARTING
         proxy.open()
 
     scene.at_statement(statement, proxy.close)
-    scene.clock.later = [(10, up_but_starting), (15, lambda: setattr(proxy, "answer", None))]
+    scene.clock.later = [(10, up_but_starting), (15, lambda: setattr(proxy, "refusal", None))]
     result = scene.run()
     assert (result["status"], result["result"]["pools_finalized"]) == ("succeeded", 3)
     assert scene.settled() == ["finalized"] * 3
@@ -267,8 +267,8 @@ def test_s15_trouble_that_does_not_pass_fails_the_run_once_and_not_pool_by_pool(
     """In the middle too: the back-off is spent once, and not again for each pool that is left."""
 
     def break_down() -> None:
-        scene.proxy.answer = {"full": FULL, "starting": STARTING}.get(trouble)
-        scene.proxy.cut() if scene.proxy.answer else scene.proxy.close()
+        scene.proxy.refusal = {"full": FULL, "starting": STARTING}.get(trouble)
+        scene.proxy.cut() if scene.proxy.refusal else scene.proxy.close()
 
     if statement:
         scene.at_statement(statement, break_down)
@@ -285,22 +285,22 @@ def test_s15_trouble_that_does_not_pass_fails_the_run_once_and_not_pool_by_pool(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "refusal",
     [
         ("28P01", 'password authentication failed for user "jobs"'),
         ("28000", 'role "jobs" is not permitted to log in'),
         ("3D000", 'database "arcade" does not exist'),
         ("42501", "permission denied for database"),
     ],
-    ids=lambda answer: answer[0],
+    ids=lambda refusal: refusal[0],
 )
 def test_s15_a_refusal_is_reported_at_once_and_never_retried(
-    scene: Scene, capsys: pytest.CaptureFixture[str], answer: tuple[str, str]
+    scene: Scene, capsys: pytest.CaptureFixture[str], refusal: tuple[str, str]
 ) -> None:
-    scene.proxy.answer = answer
+    scene.proxy.refusal = refusal
     with pytest.raises(RunNotSucceededError) as raised:
         scene.run()
-    assert f"{answer[1]} (SQLSTATE {answer[0]})" in str(raised.value)
+    assert f"{refusal[1]} (SQLSTATE {refusal[0]})" in str(raised.value)
     assert scene.clock.slept == []
     assert scene.proxy.connections == 1
     stored = scene.app.runner.store.client.scan(TableName="runs")["Items"]
@@ -342,7 +342,7 @@ def test_s15_no_secret_is_written_wherever_the_password_comes_from(
             "DATABASE_AUTH": auth,
             "DATABASE_SECRET_ARN": secret["ARN"],
         }
-        proxy.answer = ("28P01", 'password authentication failed for user "jobs"')
+        proxy.refusal = ("28P01", 'password authentication failed for user "jobs"')
         if trouble == "gone":
             proxy.close()
         app = start_app(**env)

@@ -73,7 +73,7 @@ def made_at_run_time(source: str) -> Iterator[str]:
                 yield f"{name}({ast.get_source_segment(source, given)})"
 
 
-def test_security_no_statement_is_made_at_run_time_but_where_there_is_a_reason() -> None:
+def test_security_no_statement_is_built_at_run_time_but_where_there_is_a_reason() -> None:
     folders = ("functions", "infra/demo", "infra/deployed", "infra/local", "infra/schema", "shared")
     files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     found = {path.relative_to(ROOT).as_posix() for path in files if list(made_at_run_time(path.read_text("utf-8")))}
@@ -93,7 +93,7 @@ def test_security_no_statement_is_made_at_run_time_but_where_there_is_a_reason()
         "select(literal_column(name))",
     ],
 )
-def test_security_a_statement_that_is_made_at_run_time_is_found(statement: str) -> None:
+def test_security_a_statement_that_is_built_at_run_time_is_found(statement: str) -> None:
     assert len(list(made_at_run_time(statement))) == 1
 
 

@@ -13,7 +13,7 @@ settings.load_profile("shared-machine")
 @pytest.fixture(scope="session")
 def server() -> None:
     """Takes the place of PostgreSQL's fixture, on which all others that need a database depend."""
-    pytest.fail("a unit test asked for a database: it belongs in tests/integration")
+    pytest.fail("a unit test requested a database: it belongs in tests/integration")
 
 
 @pytest.fixture

@@ -78,5 +78,5 @@ def test_a_secret_that_cannot_be_read_is_named(session: Session) -> None:
         source()
 
 
-def test_with_url_there_is_nothing_to_ask(session: Session) -> None:
+def test_with_url_there_is_nothing_to_fetch(session: Session) -> None:
     assert password_source(config(), session) is None

@@ -37,7 +37,7 @@ def listed() -> set[str]:
 
 
 def summary(path: str) -> str:
-    """The first line of a module's docstring: what its line in the tree may say."""
+    """The first line of a module's docstring: what its line in the tree may be."""
     text = (ROOT / path).read_text() if path.endswith(".py") else ""
     return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 

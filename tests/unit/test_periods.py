@@ -127,7 +127,7 @@ def test_a_week_is_seven_of_its_zones_days_from_a_monday(zone: ZoneInfo, at: dat
 
 @given(zones, instants)
 def test_the_local_day_is_the_date_on_the_wall(zone: ZoneInfo, at: datetime) -> None:
-    """But for the stated case: clocks set back across midnight show the old date once more."""
+    """Except in the stated case: clocks set back across midnight show the old date once more."""
     shown = at.astimezone(zone).date()
     was_shown_before = (at - 3 * HOUR).astimezone(zone).date() > shown or any(
         (at - minutes * timedelta(minutes=15)).astimezone(zone).date() > shown for minutes in range(12)
@@ -186,7 +186,7 @@ def test_clocks_set_back_from_midnight_do_not_reopen_the_day_before() -> None:
     assert local_day(jump + HOUR, zone) == date(2026, 10, 25)
 
 
-def test_a_day_that_has_begun_goes_on_though_the_old_date_is_shown_again() -> None:
+def test_a_day_that_has_begun_continues_though_the_old_date_is_shown_again() -> None:
     """Until 2011 clocks in St. John's were set back from 00:01 to 23:01; nothing does so now, and anybody may again."""
     zone = ZoneInfo("America/St_Johns")
     midnight = local_midnight(date(2010, 11, 7), zone)

@@ -16,7 +16,7 @@ from shared.metrics import Metric
         (1, False, RunStatus.INCOMPLETE),
     ],
 )
-def test_a_run_out_of_time_is_incomplete_whatever_failed(
+def test_a_run_out_of_time_is_incomplete_regardless_of_what_failed(
     items_failed: int, is_complete: bool, status: RunStatus
 ) -> None:
     outcome = Outcome(result={}, items_processed=3, items_failed=items_failed, is_complete=is_complete)

@@ -181,7 +181,7 @@ def test_a_job_works_without_its_runs_table_and_a_metric_counts_that(
     record = run(elsewhere, SCHEDULED, lambda _: DONE)
     assert (record.status, record.attempt, record.result) == (RunStatus.SUCCEEDED, 0, DONE.result)
     [at_its_start, at_its_end, _], [metrics] = read_log(capsys.readouterr().out)
-    assert at_its_start["message"] == "run not recorded at its start; the job works all the same"
+    assert at_its_start["message"] == "run not recorded at its start; the job works anyway"
     assert at_its_end["message"] == "run not recorded at its end"
     for line in (at_its_start, at_its_end):
         assert line["level"] == "ERROR"

@@ -44,7 +44,7 @@ def refusal(event: Any) -> str:
     return message
 
 
-def test_a_scheduled_event_stands_for_its_slot() -> None:
+def test_a_scheduled_event_represents_its_slot() -> None:
     assert read(SCHEDULED) == Tick(
         at=datetime(2026, 1, 12, tzinfo=UTC),
         trigger=Trigger.SCHEDULED,
@@ -53,13 +53,13 @@ def test_a_scheduled_event_stands_for_its_slot() -> None:
     )
 
 
-def test_an_empty_event_means_now_and_stands_for_no_slot() -> None:
+def test_an_empty_event_means_now_and_represents_no_slot() -> None:
     tick = read({}, now=NOW.astimezone(timezone(timedelta(hours=9))))
     assert (tick.at, tick.at.utcoffset(), tick.slot, tick.is_scheduled) == (NOW, timedelta(0), None, False)
     assert tick.run_id("prize-pool") == "prize-pool:r-1"
 
 
-def test_a_manual_event_with_a_time_stands_for_the_slot_of_that_time() -> None:
+def test_a_manual_event_with_a_time_represents_the_slot_of_that_time() -> None:
     event = {
         "time": "2026-01-12T00:00:00Z",
         "trigger": "manual",
@@ -72,7 +72,7 @@ def test_a_manual_event_with_a_time_stands_for_the_slot_of_that_time() -> None:
     assert tick.run_id("prize-pool") == read(SCHEDULED).run_id("prize-pool") == "prize-pool:2026-01-12T00:00Z"
 
 
-def test_a_dry_run_never_stands_for_a_slot() -> None:
+def test_a_dry_run_never_represents_a_slot() -> None:
     tick = read({"time": "2026-01-12T00:00:00Z", "dry_run": True})
     assert tick.dry_run
     assert tick.at == datetime(2026, 1, 12, tzinfo=UTC)
