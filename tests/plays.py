@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,11 @@ class Best(NamedTuple):
     score: int
     created_at: datetime
     session_id: UUID
+
+
+def ranking_key(entry: Any) -> tuple[int, datetime, int]:
+    """Sorts entries into ranking order, as docs/design.md, Ranking states it: the first one leads."""
+    return (-entry.score, entry.created_at, entry.id)
 
 
 def keys(game_type: str, at: datetime, zone: ZoneInfo) -> list[Key]:

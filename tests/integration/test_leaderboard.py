@@ -12,13 +12,13 @@ from sqlalchemy.exc import DBAPIError
 
 from shared.db import leaderboard as leaderboards
 from shared.domain.board import Board
-from shared.domain.ranking import ranking_key
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.services import leaderboard
 from shared.services.leaderboard import LeaderboardRanker
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, make_run
+from tests.plays import ranking_key
 
 SLOT = "2026-01-12T01:00:00Z"
 Rank = Callable[[Run], Outcome]

@@ -6,7 +6,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.ranking import RANKING_ORDER, ranking_key
+from shared.domain.ranking import RANKING_ORDER
+from tests.plays import ranking_key
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def test_a_players_address_decides_nothing(board: list[Entry], address: str) -> 
 
 @given(boards)
 def test_the_key_sorts_as_the_columns_do(board: list[Entry]) -> None:
-    """The statements order by the columns, the domain by the key; stable sorts from the last column on agree."""
+    """The statements order by the columns, the rule by the key; stable sorts from the last column on agree."""
     ranked = board
     for name, descending in reversed(RANKING_ORDER):
         ranked = sorted(ranked, key=attrgetter(name), reverse=descending)
