@@ -102,7 +102,7 @@ def test_a_rule_may_invoke_its_function(synthesize):
 def test_a_switch_sets_the_state_of_its_schedule_alone(synthesize, context):
     template = synthesize(context | {"ENABLE_PRIZEPOOL_JOB": "false"})
     states = {job: template.schedule(job)[1]["State"] for job in JOB_NAMES}
-    assert states == {"prize-pool": "DISABLED", "leaderboard": "ENABLED", "cleanup": "ENABLED"}
+    assert states == dict.fromkeys(JOB_NAMES, "ENABLED") | {"prize-pool": "DISABLED"}
 
 
 def test_a_schedule_can_be_set_for_one_job(synthesize):
@@ -129,9 +129,9 @@ def test_memory_and_concurrency_are_set_for_all_or_for_one(synthesize):
         EXISTING | {"memory": "256", "memory.leaderboard": "1024", "reservedConcurrency.cleanup": "1"}
     )
     memory = {job: template.function(job)["MemorySize"] for job in JOB_NAMES}
-    assert memory == {"prize-pool": 256, "leaderboard": 1024, "cleanup": 256}
+    assert memory == dict.fromkeys(JOB_NAMES, 256) | {"leaderboard": 1024}
     reserved = {job: template.function(job).get("ReservedConcurrentExecutions") for job in JOB_NAMES}
-    assert reserved == {"prize-pool": None, "leaderboard": None, "cleanup": 1}
+    assert reserved == dict.fromkeys(JOB_NAMES) | {"cleanup": 1}
 
 
 def test_three_functions_share_one_asset(synthesize):
