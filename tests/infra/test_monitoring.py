@@ -58,8 +58,7 @@ def test_a_window_of_silence_is_one_that_cloudwatch_can_look_back():
 def test_a_disabled_job_may_be_silent(synthesize):
     template = synthesize(EXISTING | {"ENABLE_PRIZEPOOL_JOB": "false"})
     assert {name for name in template.alarm_names() if name.endswith("silence")} == {
-        "leaderboard-silence",
-        "cleanup-silence",
+        f"{job}-silence" for job in JOB_NAMES if job != "prize-pool"
     }
     assert "prize-pool-errors" in template.alarm_names()
 
@@ -180,9 +179,7 @@ def test_the_dashboard_has_its_rows_in_order(synthesize):
     assert titles == [
         "Is anything wrong now",
         *(f"Did it run: {job}" for job in JOB_NAMES),
-        "What did it do: pools settled",
-        "What did it do: rows ranked",
-        "What did it do: rows deleted",
+        *(f"What did it do: {job.items}" for job in JOBS),
         *(f"How long: {job}" for job in JOB_NAMES),
         "How much is waiting: dead letters, and the age of the oldest event under way",
     ]

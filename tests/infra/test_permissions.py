@@ -86,7 +86,7 @@ def test_a_schedule_may_invoke_its_function_and_fill_its_queue(synthesize):
 def test_queues_and_topic_refuse_plain_http(synthesize):
     template = synthesize(EXISTING)
     policies = [*template.properties("AWS::SQS::QueuePolicy"), *template.properties("AWS::SNS::TopicPolicy")]
-    assert len(policies) == 4
+    assert len(policies) == len(JOB_NAMES) + 1
     for policy in policies:
         refused = [s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Deny"]
         assert [statement["Condition"] for statement in refused] == [{"Bool": {"aws:SecureTransport": "false"}}]

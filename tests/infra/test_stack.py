@@ -26,7 +26,7 @@ def test_utc_creates_three_rules(synthesize):
         "leaderboard": "cron(0 * * * ? *)",
         "cleanup": "cron(0 3 * * ? *)",
     }
-    assert len(template.resources("AWS::Events::Rule")) == 3
+    assert len(template.resources("AWS::Events::Rule")) == len(JOBS)
     assert not template.resources("AWS::Scheduler::Schedule")
 
 
@@ -102,7 +102,7 @@ def test_a_rule_may_invoke_its_function(synthesize):
 def test_a_switch_sets_the_state_of_its_schedule_alone(synthesize, context):
     template = synthesize(context | {"ENABLE_PRIZEPOOL_JOB": "false"})
     states = {job: template.schedule(job)[1]["State"] for job in JOB_NAMES}
-    assert states == {"prize-pool": "DISABLED", "leaderboard": "ENABLED", "cleanup": "ENABLED"}
+    assert states == dict.fromkeys(JOB_NAMES, "ENABLED") | {"prize-pool": "DISABLED"}
 
 
 def test_a_schedule_can_be_set_for_one_job(synthesize):
@@ -129,9 +129,9 @@ def test_memory_and_concurrency_are_set_for_all_or_for_one(synthesize):
         EXISTING | {"memory": "256", "memory.leaderboard": "1024", "reservedConcurrency.cleanup": "1"}
     )
     memory = {job: template.function(job)["MemorySize"] for job in JOB_NAMES}
-    assert memory == {"prize-pool": 256, "leaderboard": 1024, "cleanup": 256}
+    assert memory == dict.fromkeys(JOB_NAMES, 256) | {"leaderboard": 1024}
     reserved = {job: template.function(job).get("ReservedConcurrentExecutions") for job in JOB_NAMES}
-    assert reserved == {"prize-pool": None, "leaderboard": None, "cleanup": 1}
+    assert reserved == dict.fromkeys(JOB_NAMES) | {"cleanup": 1}
 
 
 def test_three_functions_share_one_asset(synthesize):
@@ -142,7 +142,7 @@ def test_three_functions_share_one_asset(synthesize):
 def test_each_function_logs_to_its_own_group_with_a_retention(synthesize):
     template = synthesize(EXISTING)
     groups = {template.function(job)["LoggingConfig"]["LogGroup"]["Ref"] for job in JOB_NAMES}
-    assert len(groups) == 3
+    assert len(groups) == len(JOBS)
     assert all(
         template.resources("AWS::Logs::LogGroup")[group]["Properties"]["RetentionInDays"] == 90 for group in groups
     )
@@ -150,7 +150,7 @@ def test_each_function_logs_to_its_own_group_with_a_retention(synthesize):
 
 def test_a_failed_event_is_retried_twice_and_then_dead_lettered(synthesize):
     template = synthesize(EXISTING)
-    assert len({template.dead_letters_id(job) for job in JOB_NAMES}) == 3
+    assert len({template.dead_letters_id(job) for job in JOB_NAMES}) == len(JOBS)
     for config in template.properties("AWS::Lambda::EventInvokeConfig"):
         assert config["MaximumRetryAttempts"] == 2
         assert config["MaximumEventAgeInSeconds"] in {3600, 7200}
@@ -244,4 +244,4 @@ def test_the_outputs_are_those_that_the_command_looks_up(synthesize):
 def test_nothing_needs_a_custom_resource(synthesize, context):
     types = {resource["Type"] for resource in synthesize(context).body["Resources"].values()}
     assert not {type_ for type_ in types if type_.startswith(("Custom::", "AWS::CloudFormation::CustomResource"))}
-    assert len(synthesize(context).resources("AWS::Lambda::Function")) == 3
+    assert len(synthesize(context).resources("AWS::Lambda::Function")) == len(JOBS)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.app import app
 from infra.deployed.deployment import Deployment
 from infra.deployed.schedule import SilenceAlarm, State, pause, read_schedule, resume
+from infra.jobs import JOBS
 from shared.domain.errors import ArcadeJobsError
 from tests.fakes.stage import JOB, REGION, FakeStage
 
@@ -92,4 +93,7 @@ def test_the_commands_name_account_and_stack_before_they_show_what_they_did(comm
 @pytest.mark.parametrize("arguments", [["pause"], ["resume"], ["dead-letters", "list"], ["dead-letters", "redrive"]])
 def test_a_name_of_no_job_is_refused_before_aws_is_called(arguments: list[str]) -> None:
     refused = CliRunner().invoke(app, [*arguments, "prizepool"])
-    assert str(refused.exception) == "JOB: 'prizepool' is not a job; expected one of prize-pool, leaderboard, cleanup"
+    assert (
+        str(refused.exception)
+        == f"JOB: 'prizepool' is not a job; expected one of {', '.join(job.name for job in JOBS)}"
+    )
