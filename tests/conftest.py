@@ -35,6 +35,16 @@ EMULATOR_PYTHON = ROOT / ".emulator" / "venv" / "bin" / "python"
 RUNS_TABLE = "runs"
 
 
+# The lines that they run are covered by unit and integration tests; tracing them too would take minutes.
+NOT_TRACED = ("e2e", "faults", "infra", "scenarios")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in NOT_TRACED:
+            item.add_marker(pytest.mark.no_cover)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.Server]:
     with postgres.serve(ROOT / ".local" / "postgres-tests", settings={"fsync": "off"}) as server:

@@ -21,7 +21,6 @@ FIRST, LAST = date(2025, 1, 1), date(2035, 12, 31)
 HOUR, MINUTE, INSTANT = timedelta(hours=1), timedelta(minutes=1), timedelta(microseconds=1)
 NAMES = sorted(zoneinfo.available_timezones() - {"localtime"})
 PARTS = 2  # one for each core
-pytestmark = pytest.mark.no_cover  # a million days, whose lines the unit tests cover: tracing them takes a minute
 
 
 @cache
