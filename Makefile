@@ -88,7 +88,7 @@ audit: $(VENV)/.dev  ## the locks against published advisories
 
 lock: $(VENV)/.dev  ## compile requirements/*.in into hashed locks, without index addresses
 	@cd requirements && for part in "demo" "functions -c demo.txt" "dev -c demo.txt" "lint -c dev.txt" "emulator" "runtime --no-deps"; do set -- $$part; name=$$1; shift; \
-	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    $$name.in "$$@" --output-file $$name.txt || exit 1; done
 
 clean:  ## remove what was built and the local data; not the environment
