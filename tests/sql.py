@@ -16,3 +16,8 @@ def rows(engine: Engine, query: str) -> list[tuple[Any, ...]]:
     """The rows of a query."""
     with engine.connect() as connection:
         return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+
+def contents(engine: Engine, table: str) -> list[tuple[Any, ...]]:
+    """All rows of a table, in the order of its first column."""
+    return rows(engine, f"SELECT * FROM {table} ORDER BY 1")
