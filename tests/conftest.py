@@ -11,7 +11,7 @@ from uuid import uuid4
 import boto3
 import pytest
 from moto import mock_aws
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
 from infra import schema as migrations
 from infra.demo.runs_table import create_runs_table
@@ -26,6 +26,7 @@ from tests.arcade import Arcade
 from tests.fakes import FakeClock
 from tests.fakes.dynamodb import one_at_a_time
 from tests.jobs import StartApp
+from tests.sql import open_database
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -55,7 +56,7 @@ def server() -> Iterator[postgres.Server]:
 def template(server: postgres.Server) -> Iterator[str]:
     """The name of a migrated database to copy: 0.1 s instead of a migration for each test."""
     name = f"template_{uuid4().hex[:12]}"
-    engine = create_engine(server.create_database(name))
+    engine = open_database(server.create_database(name))
     migrations.upgrade(engine)
     engine.dispose()
     yield name
@@ -66,7 +67,7 @@ def template(server: postgres.Server) -> Iterator[str]:
 def engine(server: postgres.Server, template: str) -> Iterator[Engine]:
     """An engine on a fresh, migrated database."""
     name = f"test_{uuid4().hex[:12]}"
-    engine = create_engine(server.create_database(name, template=template))
+    engine = open_database(server.create_database(name, template=template))
     yield engine
     engine.dispose()
     server.drop_database(name)

@@ -1,8 +1,13 @@
-"""Statements as an operator runs them in psql: each its own transaction."""
+"""A database for a test: engines on it, and statements as an operator runs them in psql, each its own transaction."""
 
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine, create_engine
+
+
+def open_database(url: URL, **options: Any) -> Engine:
+    """An engine without TLS: pg8000 would build a context for each connection, which takes longer than to connect."""
+    return create_engine(url, connect_args={"ssl_context": False}, **options)
 
 
 def run(engine: Engine, *statements: str) -> None:

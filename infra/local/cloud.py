@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
 from infra.local import emulator, postgres
 from infra.local.cdk import ROOT, Cdk
 from infra.local.emulator import Emulator
 from infra.stage import DEFAULT_STAGE
+from shared.db.connection import open_engine
 from shared.domain.errors import ArcadeJobsError
 
 FOLDER = ROOT / ".local"
@@ -85,8 +86,8 @@ def up(
             inherit=[lease.fileno()],
         )
         report("upgrading the database")
-        url = server.ensure_database(DATABASE)
-        engine = create_engine(url)
+        url = server.ensure_database(DATABASE).render_as_string(hide_password=False)
+        engine = open_engine(url, connections=2)
         try:
             prepare_database(engine)
         finally:
@@ -96,7 +97,7 @@ def up(
             folder=folder / "cdk",
             stage=stage,
             context={
-                "databaseUrl": url.render_as_string(hide_password=False),
+                "databaseUrl": url,
                 "assetPython": str(emulator_python()),
                 **(context or {}),
             },

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import Engine, NullPool, text
 
 from infra import schema
 from infra.cli.local import guide
@@ -32,6 +32,7 @@ from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
 from shared.runs.record import RunRecord
 from tests.arcade import Arcade
+from tests.sql import open_database
 
 pytestmark = pytest.mark.xdist_group("cloud")
 
@@ -120,7 +121,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaptopCloud]:
             report=lambda _: None,
         )
         with postgres.serve(folder / "postgres", environment={}) as server:
-            engine = create_engine(server.url(laptop.DATABASE), poolclass=NullPool)  # the server is restarted
+            engine = open_database(server.url(laptop.DATABASE), poolclass=NullPool)  # the server is restarted
         yield LaptopCloud(folder=folder, deployment=connect(folder), engine=engine, begun_at=begun_at)
     finally:
         laptop.down(folder=folder, report=lambda _: None)

@@ -19,7 +19,9 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from pg8000.exceptions import DatabaseError, InterfaceError
 from pg8000.native import to_statement
-from sqlalchemy import URL, NullPool, PoolProxiedConnection, create_engine
+from sqlalchemy import URL, Engine, NullPool, PoolProxiedConnection
+
+from tests.sql import open_database
 
 STATUS = {"DatabaseUnavailableException": 504, "AccessDeniedException": 403, "DatabaseNotFoundException": 404}
 TEXTS, BOOLEAN, INTEGERS = {25, 1042, 1043}, 16, {20, 21, 23}
@@ -74,6 +76,11 @@ class FakeDataApi:
         session.events.register_first("before-send.rds-data", cast("Any", self._answer))
         return session
 
+    @cached_property
+    def _engine(self) -> Engine:
+        """Each call has a session of its own."""
+        return open_database(self.url, poolclass=NullPool)
+
     def _answer(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         assert request.url == "https://rds-data.eu-west-1.amazonaws.com/Execute"
         call = json.loads(cast("bytes", request.body))
@@ -97,8 +104,7 @@ class FakeDataApi:
             raise DataApiError("ValidationException", "Member must have length less than or equal to 65536")
         self.statements.append(call["sql"])
         self.before(call["sql"])
-        engine = create_engine(self.url, poolclass=NullPool)
-        session = engine.raw_connection()
+        session = self._engine.raw_connection()
         backend = int.from_bytes(cast("Any", session.driver_connection)._backend_key_data[:4], "big")
         executor = ThreadPoolExecutor(1)
         running = executor.submit(_run, session, call, in_transaction=self.in_transaction)
@@ -109,7 +115,7 @@ class FakeDataApi:
             if call.get("continueAfterTimeout"):
                 self.going_on.append(running)
             else:
-                with engine.connect() as other:
+                with self._engine.connect() as other:
                     other.exec_driver_sql(f"SELECT pg_cancel_backend({backend})")
                 wait([running])
             raise DataApiError("StatementTimeoutException", "Request timed out") from None

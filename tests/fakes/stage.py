@@ -157,7 +157,7 @@ def alarm_rule(job: str) -> str:
 
 
 def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
-    """Stage dev: two jobs by rules, cleanup by a schedule in London; leaderboard deployed to be off."""
+    """Stage dev: cleanup by a schedule in London, the others by rules; leaderboard deployed to be off."""
     events, scheduler, sqs = (client(service) for service in ("events", "scheduler", "sqs"))
     outputs, alarms = {"RunsTableName": "runs", "AlarmNames": "arcade-jobs-dev-dropped-events"}, FakeAlarms()
     for job in JOBS:
@@ -177,9 +177,10 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
             InsufficientDataActions=[],
             AlarmDescription="open the alarms below it",
         )
-    for name, state in ((JOB, "ENABLED"), ("leaderboard", "DISABLED")):
-        events.put_rule(Name=f"rule-{name}", ScheduleExpression="cron(0 0 * * ? *)", State=state, Description="why")
-    outputs |= {"PrizePoolRuleName": f"rule-{JOB}", "LeaderboardRuleName": "rule-leaderboard"}
+    for job in (job for job in JOBS if job.name != "cleanup"):
+        state = "DISABLED" if job.name == "leaderboard" else "ENABLED"
+        events.put_rule(Name=f"rule-{job.name}", ScheduleExpression="cron(0 0 * * ? *)", State=state, Description="why")
+        outputs[f"{job.title}RuleName"] = f"rule-{job.name}"
     leaderboard = alarms.composites["arcade-jobs-dev-leaderboard"]
     leaderboard["AlarmRule"] = leaderboard["AlarmRule"].partition(" OR (")[0] + ")"  # disabled: no silence in it
     scheduler.create_schedule(

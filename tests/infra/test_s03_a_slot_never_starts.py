@@ -11,10 +11,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from cronsim import CronSim
 
 from infra.jobs import JOBS, Job
 from infra.local import emulator
@@ -136,7 +139,8 @@ class Alarms:
 
 
 JOB = {job.name: job for job in JOBS}
-INTERVAL = {"prize-pool": DAY, "leaderboard": HOUR, "cleanup": DAY}
+FIRST_SLOTS = {job.name: islice(CronSim(job.cron, datetime(2026, 1, 1, tzinfo=UTC)), 2) for job in JOBS}
+INTERVAL = {name: (last - first) // timedelta(minutes=1) for name, (first, last) in FIRST_SLOTS.items()}
 STARTED = 30 * DAY  # the first minute that is evaluated; the job has succeeded for a month
 
 

@@ -18,41 +18,34 @@ OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "IsEnabled", "A
 OF_THE_STACK = {"RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
 
 
-def test_utc_creates_three_rules(synthesize):
+def test_utc_creates_a_rule_for_each_job(synthesize):
     template = synthesize(EXISTING)
     expressions = {job: template.schedule(job)[1]["ScheduleExpression"] for job in JOB_NAMES}
-    assert expressions == {
-        "prize-pool": "cron(0 0 * * ? *)",
-        "leaderboard": "cron(0 * * * ? *)",
-        "cleanup": "cron(0 3 * * ? *)",
-    }
+    assert (expressions["prize-pool"], expressions["cleanup"]) == ("cron(0 0 * * ? *)", "cron(0 3 * * ? *)")
+    assert expressions["leaderboard"] == "cron(0 * * * ? *)"
     assert len(template.resources("AWS::Events::Rule")) == len(JOBS)
     assert not template.resources("AWS::Scheduler::Schedule")
 
 
-def test_another_zone_creates_two_schedules_in_it_and_keeps_the_hourly_rule(synthesize):
+def test_another_zone_creates_schedules_in_it_and_keeps_the_hourly_rule(synthesize):
     template = synthesize(LONDON)
-    kinds = {job: template.schedule(job)[0] for job in JOB_NAMES}
-    assert kinds == {
-        "prize-pool": "AWS::Scheduler::Schedule",
-        "leaderboard": "AWS::Events::Rule",
-        "cleanup": "AWS::Scheduler::Schedule",
-    }
-    for job in ("prize-pool", "cleanup"):
-        schedule = template.schedule(job)[1]
-        assert schedule["ScheduleExpressionTimezone"] == "Europe/London"
-        assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    assert [job.name for job in JOBS if not job.follows_zone] == ["leaderboard"]
+    for job in JOBS:
+        kind, schedule = template.schedule(job.name)
+        if job.follows_zone:
+            assert kind == "AWS::Scheduler::Schedule"
+            assert schedule["ScheduleExpressionTimezone"] == "Europe/London"
+            assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        else:
+            assert kind == "AWS::Events::Rule"
 
 
-@pytest.mark.parametrize(
-    ("context", "kinds"),
-    [(EXISTING, ("Rule", "Rule", "Rule")), (LONDON, ("Schedule", "Rule", "Schedule"))],
-    ids=["rules", "schedules"],
-)
-def test_the_outputs_name_what_fires_each_job_and_whether_it_is_enabled(synthesize, context, kinds):
+@pytest.mark.parametrize("context", [EXISTING, LONDON], ids=["rules", "schedules"])
+def test_the_outputs_name_what_fires_each_job_and_whether_it_is_enabled(synthesize, context):
     template = synthesize(context)
     switched_off = synthesize(context | {"ENABLE_CLEANUP_JOB": "false"})
-    for job, kind in zip(JOBS, kinds, strict=True):
+    for job in JOBS:
+        kind = "Schedule" if context is LONDON and job.follows_zone else "Rule"
         named = template.body["Resources"][template.output(f"{job.title}{kind}Name")["Ref"]]
         assert (named["Type"].rpartition(":")[2], named["Properties"]) == (kind, template.schedule(job.name)[1])
         assert template.output(f"{job.title}IsEnabled") == "true"

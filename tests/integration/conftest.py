@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 from infra.cli.app import app
@@ -14,6 +14,7 @@ from infra.cli.terminal import out
 from infra.deployed import dead_letters
 from infra.local import postgres
 from tests.fakes.stage import FakeStage, make_stage
+from tests.sql import open_database
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -54,7 +55,7 @@ INSERT INTO prize_pools (game_type, period_type, period_date, status, winner_add
 def empty(server: postgres.Server) -> Iterator[Engine]:
     """An engine on an empty database."""
     name = f"empty_{uuid4().hex[:12]}"
-    engine = create_engine(server.create_database(name))
+    engine = open_database(server.create_database(name))
     yield engine
     engine.dispose()
     server.drop_database(name)

@@ -11,38 +11,42 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SERVICE = '''
-"""Beat."""
+"""Check that the database is there."""
 
 from dataclasses import dataclass
 
+from shared.db import leaderboard as db
 from shared.domain.run import Outcome, Run
+from shared.services.transactions import Transactions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heart:
     """The use case."""
 
+    transactions: Transactions
+
     def __call__(self, run: Run) -> Outcome:
         """Beat once."""
-        result = {"beats": 1, "at": run.tick.at.isoformat(), "errors": []}
-        return Outcome(result=result, items_processed=1, items_failed=0)
+        boards = self.transactions.run(db.count_boards, run=run)
+        return Outcome(result={"boards": boards, "errors": []}, items_processed=1, items_failed=0)
 '''
 HANDLER = '''
-"""Beat: each Sunday at 04:30."""
+"""Check that the database is there: daily at 04:00."""
 
 from shared.app import JobHandler
 from shared.services.heartbeat import Heart
 
-handler = JobHandler(job="heartbeat", use_case=lambda app: Heart())
+handler = JobHandler(job="heartbeat", use_case=lambda app: Heart(transactions=app.transactions))
 '''
 ROW = """
     Job(
         name="heartbeat",
-        cron="30 4 * * 0",
-        follows_zone=False,
+        cron="0 4 * * *",
+        follows_zone=True,
         switch="ENABLE_HEARTBEAT_JOB",
         delivery_window=timedelta(hours=2),
-        silent_after=timedelta(days=7),
+        silent_after=A_DAY_MISSED,
         items="beats",
     ),
 )
@@ -54,19 +58,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared.app import build_app
 from tests.infra.template import EXISTING
 from tests.jobs import invoke
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_its_handler_runs_it_and_the_runs_table_has_its_run(dynamodb, clock):
-    env = {"DATABASE_URL": "postgresql://localhost/arcade", "RUNS_TABLE_NAME": "runs"}
-    app = build_app(env, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)
+def test_its_handler_runs_it_and_the_runs_table_has_its_run(start_app):
+    app = start_app()
     result = invoke(app, "heartbeat", json.loads((ROOT / "events" / "heartbeat.json").read_text()))
-    assert (result["run_id"], result["status"]) == ("heartbeat:2026-01-11T04:30Z", "succeeded")
-    assert result["result"] == {"beats": 1, "at": "2026-01-11T04:30:00+00:00", "errors": []}
+    assert (result["run_id"], result["status"]) == ("heartbeat:2026-01-11T04:00Z", "succeeded")
+    assert result["result"] == {"boards": 0, "errors": []}
     assert [run.run_id for run in app.runner.store.list_runs("heartbeat")] == [result["run_id"]]
 
 
@@ -74,7 +76,7 @@ def test_the_stack_builds_its_function_schedule_queue_and_alarms(synthesize):
     template = synthesize(EXISTING)
     assert template.function_id("heartbeat")
     schedules = [rule.get("ScheduleExpression") for rule in template.properties("AWS::Events::Rule")]
-    assert "cron(30 4 ? * 1 *)" in schedules
+    assert "cron(0 4 * * ? *)" in schedules
     assert "HeartbeatDeadLetterQueueUrl" in template.body["Outputs"]
     of_cleanup = {name for name in template.alarm_names() if name.startswith("cleanup-")}
     of_heartbeat = {name for name in template.alarm_names() if name.startswith("heartbeat-")}
@@ -108,7 +110,7 @@ def test_a_job_is_a_service_a_handler_a_row_and_an_event(copy: Path) -> None:
     head, end, rest = rows.read_text().rpartition("\n)\n")
     assert (end, rest) == ("\n)\n", "")
     rows.write_text(head + ROW)
-    event = json.loads((copy / "events" / "cleanup.json").read_text()) | {"time": "2026-01-11T04:30:00Z"}
+    event = json.loads((copy / "events" / "cleanup.json").read_text()) | {"time": "2026-01-11T04:00:00Z"}
     (copy / "events" / "heartbeat.json").write_text(json.dumps(event))
 
     (copy / "tests" / "infra" / "test_heartbeat.py").write_text(TESTS)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 
 from infra import schema as migrations
 from infra.cli import app as command
@@ -20,6 +20,7 @@ from infra.schema import data_api, guarded, roles, tables
 from infra.schema.data_api import DataApi
 from tests.fakes.data_api import FakeDataApi
 from tests.integration.conftest import PLATFORM
+from tests.sql import open_database
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Cluster:
 def cluster(server: postgres.Server) -> Iterator[Cluster]:
     name = uuid4().hex[:12]
     database, admin, jobs = f"made_{name}", f"admin_{name}", f"jobs_{name}"
-    engine = create_engine(server.create_database(database))
+    engine = open_database(server.create_database(database))
     cluster = Cluster(engine, FakeDataApi(engine.url.set(username=admin, password="a password")), jobs_role=jobs)
     cluster.run(
         "DO $$ BEGIN CREATE ROLE rds_iam; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
@@ -94,7 +95,7 @@ def cluster(server: postgres.Server) -> Iterator[Cluster]:
     wait(cluster.fake.going_on)
     engine.dispose()
     server.drop_database(database)
-    maintenance = create_engine(server.admin_url, isolation_level="AUTOCOMMIT")
+    maintenance = open_database(server.admin_url, isolation_level="AUTOCOMMIT")
     with maintenance.connect() as connection:
         connection.exec_driver_sql(f"DROP ROLE IF EXISTS {jobs}")
         connection.exec_driver_sql(f"DROP ROLE IF EXISTS {roles.owner_of(jobs)}")
@@ -291,7 +292,7 @@ def test_tables_that_the_platform_created_are_left_alone(cluster: Cluster) -> No
 
 
 def test_tables_that_were_adopted_over_a_connection_get_roles_and_rights(cluster: Cluster) -> None:
-    admin = create_engine(cluster.fake.url)
+    admin = open_database(cluster.fake.url)
     migrations.upgrade(admin)
     admin.dispose()
     cluster.upgrade()

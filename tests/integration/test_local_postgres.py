@@ -14,11 +14,12 @@ from uuid import uuid4
 
 import psutil
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from infra.local import cluster, postgres
 from shared.domain.errors import ArcadeJobsError
+from tests.sql import open_database
 
 ROOT = Path(__file__).parents[2]
 # A process that uses the server until its standard input ends.
@@ -63,7 +64,7 @@ def server_process(data: Path) -> psutil.Process | None:
 
 
 def query(server: postgres.Server, statement: str = "SELECT 1") -> object:
-    engine = create_engine(server.admin_url)
+    engine = open_database(server.admin_url)
     try:
         with engine.connect() as connection:
             return connection.execute(text(statement)).scalar()
@@ -118,7 +119,7 @@ def test_a_server_runs_while_it_is_in_use_and_its_data_stay(data: Path) -> None:
 def test_creating_a_database_replaces_one_that_is_in_use(server: postgres.Server) -> None:
     name = f"replaced_{uuid4().hex[:12]}"
     url = server.create_database(name)
-    engine = create_engine(url)
+    engine = open_database(url)
     with engine.connect() as connection:
         connection.execute(text("CREATE TABLE old ()"))
         connection.commit()

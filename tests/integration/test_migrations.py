@@ -7,12 +7,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import Engine, event, inspect, text
 
 from infra import schema as migrations
 from infra.local import postgres
 from infra.schema import Kind, guarded, session, tables
-from tests.sql import run
+from tests.sql import open_database, run
 
 Statement = tuple[object, ...]
 
@@ -42,7 +42,7 @@ def test_a_second_upgrade_changes_nothing(engine: Engine) -> None:
 
 
 def test_an_upgrade_leaves_no_setting_in_the_pool(server: postgres.Server, template: str) -> None:
-    engine = create_engine(server.create_database("pool_of_one", template=template), pool_size=1, max_overflow=0)
+    engine = open_database(server.create_database("pool_of_one", template=template), pool_size=1, max_overflow=0)
     migrations.upgrade(engine)
     with engine.connect() as connection:
         settings = "current_setting('search_path'), current_setting('lock_timeout'), current_setting('TimeZone')"

@@ -4,14 +4,14 @@ from uuid import uuid4
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
 from infra import schema as migrations
 from infra.local import postgres
 from infra.schema import Kind, SchemaError
 from tests.integration.conftest import PLATFORM
 from tests.refusal import counts, fix, reasons, refused
-from tests.sql import rows, run
+from tests.sql import open_database, rows, run
 
 # Everything that can be wrong, in one database: a line of DDL or DML, and what must be reported of it.
 WRONG = {
@@ -107,7 +107,7 @@ def test_the_printed_text_fixes_it_without_edits(platform: Engine) -> None:
 def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[str]) -> None:
     lines = [line for line in WRONG if line in chosen]
     name = f"wrong_{uuid4().hex[:12]}"
-    engine = create_engine(server.create_database(name))
+    engine = open_database(server.create_database(name))
     try:
         run(engine, PLATFORM, *lines)
         before = counts(engine)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError
 
 from infra.jobs import JOBS
@@ -17,6 +17,7 @@ from shared.db.errors import sqlstate
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, scheduled_event
 from tests.jobs import invoke
+from tests.sql import open_database
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -35,7 +36,7 @@ def role(engine: Engine, server: postgres.Server) -> Iterator[str]:
     yield name
     engine.dispose()
     server.drop_database(engine.url.database or "")
-    maintenance = create_engine(server.admin_url, isolation_level="AUTOCOMMIT")
+    maintenance = open_database(server.admin_url, isolation_level="AUTOCOMMIT")
     with maintenance.connect() as connection:
         connection.exec_driver_sql(f"DROP ROLE {name}")
     maintenance.dispose()
@@ -44,7 +45,7 @@ def role(engine: Engine, server: postgres.Server) -> Iterator[str]:
 @pytest.fixture
 def as_role(engine: Engine, role: str) -> Iterator[Engine]:
     """An engine on the database as that role."""
-    limited = create_engine(engine.url.set(username=role, password="a password"))
+    limited = open_database(engine.url.set(username=role, password="a password"))
     yield limited
     limited.dispose()
 

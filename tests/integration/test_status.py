@@ -75,7 +75,9 @@ def test_the_status_of_a_stage_has_every_job(stage: FakeStage) -> None:
     stage.add_dead_letter(scheduled_event(SLOT))
     stage.alarms.raised = {"arcade-jobs-dev-prize-pool-dead-letters", "arcade-jobs-dev-dropped-events"}
     status = read_status(stage.deployment, [job.name for job in JOBS], now=NOW)
-    prize_pool, leaderboard, cleanup = (job.to_json() for job in status.jobs)
+    jobs = {job.job: job.to_json() for job in status.jobs}
+    assert list(jobs) == [job.name for job in JOBS]
+    prize_pool, leaderboard, cleanup = (jobs[name] for name in (JOB, "leaderboard", "cleanup"))
     assert [found["run_id"] for found in prize_pool.pop("running")] == ["prize-pool:r1"]
     assert prize_pool.pop("last_run")["run_id"] == "prize-pool:r1"
     assert prize_pool.pop("last_success")["run_id"] == "prize-pool:2026-01-12T00:00Z"
@@ -116,7 +118,8 @@ def test_status_is_printed_and_exits_with_0_even_if_alarms_are_raised(
     result = command("status", *json_option)
     assert result.exit_code == 0, result.output
     if json_option:
-        assert [job["schedule"] for job in json.loads(result.stdout)["jobs"]] == ["on", "disabled", "paused"]
+        schedules = {job["job"]: job["schedule"] for job in json.loads(result.stdout)["jobs"]}
+        assert (schedules[JOB], schedules["leaderboard"], schedules["cleanup"]) == ("on", "disabled", "paused")
     else:
         assert "paused" in result.stdout
         assert "silence alarm muted" in result.stdout

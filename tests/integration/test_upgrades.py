@@ -9,7 +9,7 @@ from threading import Event
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, event, text
 
 from infra import schema as migrations
 from infra.local import postgres
@@ -17,7 +17,7 @@ from infra.schema import Kind, data_api, guarded, revisions, session
 from infra.schema.data_api import DataApi
 from infra.schema.revisions import NOTHING, steps_after
 from tests.fakes.data_api import FakeDataApi
-from tests.sql import rows, run
+from tests.sql import open_database, rows, run
 
 # What the first revision accepts and the second does not, beside rows that fit both.
 ROWS = """
@@ -51,7 +51,7 @@ def contents(engine: Engine) -> list[tuple[object, ...]]:
 def first_template(server: postgres.Server) -> Iterator[str]:
     """A database of the first revision, with rows."""
     name = f"first_{uuid4().hex[:12]}"
-    engine = create_engine(server.create_database(name))
+    engine = open_database(server.create_database(name))
     with session.begin(engine, report=lambda _: None, sleep=lambda _: None) as opened:
         opened.run_block(guarded.begin_body("public", NOTHING), expected=None)
         for step in steps_after(NOTHING, "public")[: len(revisions.revisions()[0].statements)]:
@@ -66,7 +66,7 @@ def first_template(server: postgres.Server) -> Iterator[str]:
 @pytest.fixture
 def first(server: postgres.Server, first_template: str) -> Iterator[Engine]:
     name = f"from_first_{uuid4().hex[:12]}"
-    engine = create_engine(server.create_database(name, template=first_template))
+    engine = open_database(server.create_database(name, template=first_template))
     yield engine
     engine.dispose()
     server.drop_database(name)

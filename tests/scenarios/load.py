@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from infra.demo.platform import Platform, PlatformError
@@ -25,6 +25,7 @@ from tests.arcade import Arcade
 from tests.fakes import FakeClock
 from tests.jobs import invoke
 from tests.plays import Key, keys
+from tests.sql import open_database
 
 WRITERS = 50
 GAMES = ("pong", "snake")
@@ -62,7 +63,7 @@ class Load:
             event.listen(app.engine, "handle_error", self._note_error)
         self.clock.now = self._midnight() + timedelta(minutes=1)
         self.until = monotonic() + self.seconds
-        players = create_engine(self.engine.url, pool_size=WRITERS, max_overflow=0, pool_timeout=120)
+        players = open_database(self.engine.url, pool_size=WRITERS, max_overflow=0, pool_timeout=120)
         try:
             with ThreadPoolExecutor(WRITERS + len(self.apps)) as threads:
                 threads_running = [threads.submit(self._play, players, random.Random(n)) for n in range(WRITERS)]

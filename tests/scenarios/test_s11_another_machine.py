@@ -13,7 +13,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from infra.local import postgres
 from infra.stack.context import read_settings
@@ -26,6 +26,7 @@ from tests.arcade import Arcade
 from tests.fakes import FakeClock, make_run
 from tests.infra.template import EXISTING
 from tests.locks import await_lock
+from tests.sql import open_database
 
 ROOT = Path(__file__).parents[2]
 ZONE = "America/St_Johns"  # three and a half hours behind UTC: neither days nor hours fall together
@@ -59,7 +60,7 @@ class Replayed:
 
 def settings_of(server: postgres.Server, name: str, settings: dict[str, str]) -> None:
     """Set what every session of a database begins with."""
-    admin = create_engine(server.admin_url, isolation_level="AUTOCOMMIT")
+    admin = open_database(server.admin_url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         for setting, value in settings.items():
             connection.execute(text(f"ALTER DATABASE \"{name}\" SET {setting} = '{value}'"))

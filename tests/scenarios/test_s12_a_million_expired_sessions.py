@@ -10,7 +10,7 @@ from statistics import quantiles
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, event, text
 
 from shared.app import App
 from shared.db.cleanup import FIRST_SESSION, delete_expired_sessions
@@ -19,6 +19,7 @@ from shared.domain.run import STOP_BEFORE_LIMIT
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event
 from tests.jobs import StartApp, invoke
+from tests.sql import open_database
 
 MILLION = 1_000_000
 STATEMENT_TIMEOUT = "3000"  # ms: a batch takes a few dozen, one DELETE of all of them took more than five times that
@@ -125,7 +126,7 @@ def test_s12_a_million_expired_sessions_go_in_two_attempts_while_players_notice_
 ) -> None:
     with engine.begin() as connection:
         connection.execute(text(ABANDONED.format(sessions=MILLION)))
-    writer = create_engine(engine.url)
+    writer = open_database(engine.url)
     idle, busy = Players(writer), Players(writer)
     idle.during(lambda: time.sleep(1.5))
 
