@@ -51,7 +51,8 @@ ROW = """
     ),
 )
 """
-# Step 5, `make test`, with the tests that are about one job; they run in the copy.
+# Step 5, `make test`: tests that are there, which must not mind one job more, and new ones. They run in the copy.
+THERE = ("tests/infra/test_stack.py", "tests/integration/test_status.py", "tests/unit/test_command.py")
 TESTS = """
 import json
 import subprocess
@@ -115,7 +116,7 @@ def test_a_job_is_a_service_a_handler_a_row_and_an_event(copy: Path) -> None:
 
     (copy / "tests" / "infra" / "test_heartbeat.py").write_text(TESTS)
     tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/infra/test_heartbeat.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/infra/test_heartbeat.py", *THERE],
         cwd=copy,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -124,4 +125,4 @@ def test_a_job_is_a_service_a_handler_a_row_and_an_event(copy: Path) -> None:
         check=False,
     )
     assert tests.returncode == 0, tests.stdout[-5000:] + tests.stderr[-2000:]
-    assert "3 passed" in tests.stdout
+    assert "passed" in tests.stdout
