@@ -21,6 +21,10 @@ RIGHTS: Mapping[str, str] = {
     ),
     "leaderboards": "SELECT, INSERT, UPDATE",
     "leaderboard_touches": "SELECT, DELETE",
+    "arcade_jobs_timezones": "SELECT",
+    "arcade_jobs_deleted_sessions": "SELECT, DELETE, UPDATE",
+    "arcade_jobs_orphans": "SELECT, INSERT, DELETE, UPDATE",
+    "arcade_jobs_sweep": "SELECT, INSERT, UPDATE",
 }
 
 
@@ -43,7 +47,8 @@ def grant_statements(role: str, *, schema: str = "public") -> list[str]:
         f"'GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I', current_database(), {literal(role)}); END $$"
     )
     tables = (f"GRANT {rights} ON {home}.{table} TO {to}" for table, rights in RIGHTS.items())
-    return [connect, f"GRANT USAGE ON SCHEMA {home} TO {to}", *tables]
+    may_settle = f"GRANT EXECUTE ON FUNCTION {home}.arcade_jobs_may_settle() TO {to}"
+    return [connect, f"GRANT USAGE ON SCHEMA {home} TO {to}", *tables, may_settle]
 
 
 def creation_statements(jobs_role: str, *, schema: str) -> list[str]:

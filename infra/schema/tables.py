@@ -182,3 +182,49 @@ arcade_jobs_set_aside = Table(
     PrimaryKeyConstraint("id", name="arcade_jobs_set_aside_pkey"),
     comment="rows that did not fit the contract, whole",
 )
+
+arcade_jobs_timezones = Table(
+    "arcade_jobs_timezones",
+    metadata,
+    Column("valid_from", Date, nullable=False),
+    Column("timezone", Text, nullable=False),
+    PrimaryKeyConstraint("valid_from", name="arcade_jobs_timezones_pkey"),
+    CheckConstraint(A_DAY.replace("period_date", "valid_from"), name="arcade_jobs_timezones_valid_from_check"),
+    comment="the time zone of every period that begins on a date or later",
+)
+
+arcade_jobs_deleted_sessions = Table(
+    "arcade_jobs_deleted_sessions",
+    metadata,
+    Column("id", BigInteger, Identity(), nullable=False),
+    Column("session_id", Uuid, nullable=False),
+    Column("game_type", Text, nullable=False),
+    Column("player_address", Text, nullable=False),
+    Column("completed_at", INSTANT),
+    # Taken in the order of their ids: a walk that began again would pass the dead rows of those taken before.
+    PrimaryKeyConstraint("id", name="arcade_jobs_deleted_sessions_pkey"),
+    postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "1000"},
+    comment="completed sessions that were deleted, put there by a trigger and taken by the cleanup job",
+)
+
+arcade_jobs_orphans = Table(
+    "arcade_jobs_orphans",
+    metadata,
+    Column("entry_id", BigInteger, nullable=False),
+    Column("game_type", Text, nullable=False),
+    Column("period_type", Text, nullable=False),
+    Column("period_date", Date, nullable=False),
+    # By board: those of one board are counted before any of them is removed.
+    PrimaryKeyConstraint("game_type", "period_type", "period_date", "entry_id", name="arcade_jobs_orphans_pkey"),
+    comment="entries whose session was not found, until the cleanup job removes them",
+)
+
+arcade_jobs_sweep = Table(
+    "arcade_jobs_sweep",
+    metadata,
+    Column("is_only_row", Boolean, nullable=False, server_default=text("true")),
+    Column("last_entry_id", BigInteger),
+    PrimaryKeyConstraint("is_only_row", name="arcade_jobs_sweep_pkey"),
+    CheckConstraint("is_only_row", name="arcade_jobs_sweep_check"),
+    comment="how far the cleanup job has come in its sweep of all entries",
+)

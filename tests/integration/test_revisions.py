@@ -9,12 +9,14 @@ from sqlalchemy import Engine
 from infra.local import cluster
 from infra.schema import catalog, revisions, tables
 from infra.schema.revisions import NOTHING, steps_after
+from tests.arcade import Arcade
 from tests.sql import run
 
 # A revision is never edited: what it created is in databases already. Write another one.
 SHA256 = {
     "0001_contract.sql": "362e911c0001ee8b40f7c802b8409da4f520972231757b183f14706a8026a741",
     "0002_dates.sql": "8825f24782a6334c60f5ed16eb555af8baa716326d64d3e21ffae7a30f688f9b",
+    "0003_entries.sql": "f3b5adcdafa0f6d9adc11e1dec79d4d4e6fa5d585a7ceef2d5a9d4d79f34bb77",
 }
 
 
@@ -57,18 +59,18 @@ def test_psql_creates_the_same_from_the_files(empty: Engine, engine: Engine) -> 
     assert (made.tables, made.functions) == (upgraded.tables, upgraded.functions)
 
 
-def test_what_is_written_from_now_on_has_a_calendar_date(engine: Engine) -> None:
+def test_what_is_written_from_now_on_has_a_calendar_date(engine: Engine, arcade: Arcade) -> None:
+    arcade.add_session("2026-01-05T12:00Z", player="0x1", score=1, completed_at="2026-01-05T12:01Z")
     entry = (
-        "INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date,"
-        " created_at) VALUES (gen_random_uuid(), 'pong', '0x1', 1, "
+        "INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)"
+        " VALUES ((SELECT id FROM game_sessions), 'pong', '0x1', 1, "
     )
     game = "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, created_at, completed_at)"
     for statement in (
         "INSERT INTO prize_pools (game_type, period_type, period_date) VALUES ('pong', 'daily', 'infinity')",
         "INSERT INTO prize_pools (game_type, period_type, period_date) VALUES ('pong', 'daily', '1969-12-31')",
         "INSERT INTO prize_pools (game_type, period_type, period_date) VALUES ('pong', 'weekly', '10000-01-03')",
-        entry + "'daily', '0044-03-15 BC', now())",
-        entry + "'daily', '2026-01-05', '-infinity')",
+        entry + "'daily', '0044-03-15 BC')",
         game + " VALUES (gen_random_uuid(), 'pong', '0x1', 1, '0001-01-01Z', NULL)",
         game + " VALUES (gen_random_uuid(), 'pong', '0x1', 1, now(), '10000-01-01Z')",
     ):
