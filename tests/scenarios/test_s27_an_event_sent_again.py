@@ -168,7 +168,7 @@ def test_s27_a_slot_that_succeeded_ranks_what_is_pending_and_its_record_has_both
     arcade.play("0xb", 9, "2026-01-11T11:00:00Z", periods=("daily",))
     arcade.play("0xb", 9, "2026-01-11T11:00:00Z", game="snake", periods=("daily",))
     again = invoke(app, "leaderboard", SLOT)
-    assert arcade.ranks("2026-01-11") == [("0xb", 1), ("0xa", 2)]
+    assert arcade.ranks(day="2026-01-11") == [("0xb", 1), ("0xa", 2)]
     assert (again["attempt"], again["duplicate"]) == (2, False)
     result = stored(app, "leaderboard:2026-01-12T00:00Z").result
     assert result == again["result"]
