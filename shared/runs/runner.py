@@ -146,11 +146,11 @@ class Runner:
         S30: so a success in the past does not end a silence that began later.
         """
         now = self.clock()
-        success = {metric: count for metric, count in counts.items() if metric is Metric.RUN_SUCCEEDED}
-        others = {metric: count for metric, count in counts.items() if metric is not Metric.RUN_SUCCEEDED}
+        of_now = dict(counts)
+        of_slot = {Metric.RUN_SUCCEEDED: succeeded} if (succeeded := of_now.pop(Metric.RUN_SUCCEEDED, 0)) else {}
         if now - run.tick.at <= OLDEST_METRIC:
-            publish_metrics(success, at=run.tick.at, job=job, stage=self.stage, run_id=run.id)
-        publish_metrics(others, at=now, job=job, stage=self.stage, run_id=run.id)
+            publish_metrics(of_slot, at=run.tick.at, job=job, stage=self.stage, run_id=run.id)
+        publish_metrics(of_now, at=now, job=job, stage=self.stage, run_id=run.id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,8 +170,8 @@ def test_s27_a_slot_that_succeeded_ranks_what_is_pending_and_its_record_has_both
     again = invoke(app, "leaderboard", SLOT)
     assert arcade.ranks(day="2026-01-11") == [("0xb", 1), ("0xa", 2)]
     assert (again["attempt"], again["duplicate"]) == (2, False)
-    result = stored(app, "leaderboard:2026-01-12T00:00Z").result
-    assert result == again["result"]
+    result = again["result"]
+    assert stored(app, "leaderboard:2026-01-12T00:00Z").result == result
     assert {board["game_type"]: board["entries_updated"] for board in result["leaderboards"]} == {"pong": 3, "snake": 1}
     assert (result["leaderboards_processed"], result["entries_updated"]) == (2, 4)
     assert invoke(app, "leaderboard", SLOT) == again | {"duplicate": True}
