@@ -89,6 +89,7 @@ def build_app(
             store=RunStore(client=client, table_name=config.runs_table_name, clock=clock),
             stage=config.stage,
             clock=clock,
+            sleep=sleep,
             describe=describe,
         ),
         clock=clock,

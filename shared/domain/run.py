@@ -1,6 +1,6 @@
 """What the runner gives to a job, and gets back: the run, and the outcome of its work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -12,6 +12,9 @@ from shared.metrics import Metric
 # A job starts nothing new when less than this is left of its invocation: enough for the statement under way to
 # finish, the result to be read and the run to be recorded.
 STOP_BEFORE_LIMIT = timedelta(seconds=15)
+
+Result = Mapping[str, Any]  # JSON-ready, in the job's own shape
+Merge = Callable[[Result, Result], Result]
 
 
 class RunStatus(StrEnum):
@@ -45,6 +48,17 @@ class Run:
         return self.time_left() < STOP_BEFORE_LIMIT
 
 
+def take_latest(earlier: Result, latest: Result) -> dict[str, Any]:
+    """The result of two attempts of which nothing adds up: the latest value of each key.
+
+    Of a list that was cut to fit, `cut` has the true length (docs/design.md, Result).
+    """
+    cut = {name: length for name, length in earlier.get("cut", {}).items() if name not in latest}
+    cut |= latest.get("cut", {})
+    merged = {name: value for name, value in {**earlier, **latest}.items() if name != "cut"}
+    return merged | {"cut": cut} if cut else merged
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a job did.
@@ -55,13 +69,16 @@ class Outcome:
         items_failed: how many pools, boards or steps failed: the metric `ItemsFailed`.
         is_complete: False when the run stopped for lack of time.
         metrics: further counts to publish.
+        merge: the result of a run from those of two attempts, an earlier and the latest. It is the earlier one,
+            unchanged, if the latest did nothing.
     """
 
-    result: dict[str, Any]
+    result: Result
     items_processed: int
     items_failed: int
     is_complete: bool = True
     metrics: dict[Metric, int] = field(default_factory=dict)
+    merge: Merge = take_latest
 
     @property
     def status(self) -> RunStatus:

@@ -10,7 +10,7 @@ from shared.db.errors import describe, is_connection_lost
 from shared.domain.retention import expiry_cutoff
 from shared.domain.run import Outcome, Run
 from shared.observability import logger
-from shared.services.results import CleanupTally, cleanup_result
+from shared.services.results import CleanupTally, cleanup_result, merge_cleanup_results
 from shared.services.transactions import Transactions
 
 SESSION_BATCH = 5_000  # sessions deleted in one transaction
@@ -62,6 +62,7 @@ class Cleaner:
             items_processed=tally.deleted,
             items_failed=len(tally.errors),
             is_complete=tally.is_complete,
+            merge=merge_cleanup_results,
         )
 
     def _delete_sessions(self, run: Run, before: datetime, tally: CleanupTally) -> None:

@@ -11,7 +11,7 @@ from shared.db.errors import describe, is_connection_lost
 from shared.domain.board import Board
 from shared.domain.run import Outcome, Run
 from shared.observability import logger
-from shared.services.results import leaderboard_result
+from shared.services.results import leaderboard_result, merge_leaderboard_results
 from shared.services.transactions import Transactions
 
 # Rows in one transaction. Measured on a board of 1M rows: the longest such transaction takes 29 ms.
@@ -120,4 +120,5 @@ class LeaderboardRanker:
             items_processed=sum(updated for _, updated in ranked),
             items_failed=len(errors),
             is_complete=is_complete,
+            merge=merge_leaderboard_results,
         )

@@ -16,7 +16,7 @@ from shared.domain.periods import ONE_WEEK, local_day
 from shared.domain.run import Outcome, Run
 from shared.metrics import Metric
 from shared.observability import logger
-from shared.services.results import prize_pool_result
+from shared.services.results import merge_prize_pool_results, prize_pool_result
 from shared.services.transactions import Transactions
 
 MAX_LOGGED = 20  # entries passed over that the log names, for each pool
@@ -150,4 +150,5 @@ class PrizePoolSettler:
                     pool.winner_address is None and pool.pool.id in settled_here for pool in settled
                 )
             },
+            merge=merge_prize_pool_results,
         )

@@ -10,8 +10,12 @@ from zoneinfo import ZoneInfo
 from shared.db.prize_pool import SettledPool
 from shared.domain.board import Board
 from shared.domain.periods import is_late
+from shared.domain.run import Result, take_latest
 
 Errors = Sequence[dict[str, Any]]  # each names an item, and its `error` in one line
+
+# What a settlement run reads from the pools that carry its id.
+SETTLED = ("pools_finalized", "pools_without_winner", "finalized_pools", "warnings")
 
 
 def prize_pool_result(
@@ -49,6 +53,24 @@ def prize_pool_result(
     }
 
 
+def merge_prize_pool_results(earlier: Result, latest: Result) -> Result:
+    """The result of a run from two attempts of it.
+
+    The pools that carry a run's id only grow in number, and each attempt lists all of them: the longer list is the
+    later reading. The errors are those of the latest attempt.
+    """
+    fuller = max(earlier, latest, key=lambda result: result.get("pools_finalized", 0))
+    merged = take_latest(take_latest(earlier, latest), _pick(fuller, SETTLED))
+    errors = merged.get("cut", {}).get("errors", len(merged["errors"]))
+    return merged | {"pools_processed": merged.get("pools_finalized", 0) + errors}
+
+
+def _pick(result: Result, names: Collection[str]) -> dict[str, Any]:
+    """A part of a result, with the true lengths of its lists."""
+    cut = {name: length for name, length in result.get("cut", {}).items() if name in names}
+    return {name: result[name] for name in names if name in result} | ({"cut": cut} if cut else {})
+
+
 def _warnings(settled: SettledPool, game_types: Collection[str]) -> list[str]:
     """What an operator should look at, though the pool is settled (S07, S09)."""
     warnings = []
@@ -80,6 +102,29 @@ def leaderboard_result(
         "leaderboards": [{**board.to_json(), "entries_updated": updated} for board, updated in ranked],
         "errors": list(errors),
     }
+
+
+def merge_leaderboard_results(earlier: Result, latest: Result) -> Result:
+    """The result of a run from two attempts of it: boards add up; the rest is of the latest, unless it did nothing.
+
+    A board that a list no longer names, since it was cut, counts as another one when it is ranked again.
+    """
+    if not latest.get("leaderboards_processed") and not latest["errors"] and not earlier["errors"]:
+        return earlier
+    lists = [result.get("leaderboards", []) for result in (earlier, latest)]
+    boards: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for board in (board for each in lists for board in each):
+        known = boards.get(key := (board["game_type"], board["period_type"], board["period_date"]))
+        updated = board["entries_updated"] + (known["entries_updated"] if known else 0)
+        boards[key] = {**board, "entries_updated": updated}
+    in_both = sum(map(len, lists)) - len(boards)
+    processed = _add("leaderboards_processed", earlier, latest) - in_both
+    merged = take_latest(earlier, latest) | {
+        "leaderboards_processed": processed,
+        "entries_updated": _add("entries_updated", earlier, latest),
+        "leaderboards": list(boards.values()),
+    }
+    return take_latest(merged, {"cut": {"leaderboards": processed}}) if processed > len(boards) else merged
 
 
 @dataclass(kw_only=True)
@@ -115,3 +160,21 @@ def cleanup_result(tally: CleanupTally, *, sessions_left: int | None, duration_m
         "duration_ms": duration_ms,
         "errors": tally.errors,
     }
+
+
+def merge_cleanup_results(earlier: Result, latest: Result) -> Result:
+    """The result of a run from two attempts of it: what was deleted adds up; the rest is of the latest."""
+    deleted = ("expired_sessions_deleted", "orphaned_entries_deleted", "entries_archived")
+    is_idle = not any(latest.get(name) for name in deleted) and not latest["errors"]
+    if is_idle and not earlier["errors"] and earlier.get("remaining") == latest.get("remaining"):
+        return earlier
+    amounts = (Decimal(result.get("expired_amount_usdc", 0)) for result in (earlier, latest))
+    return take_latest(earlier, latest) | {
+        **{name: _add(name, earlier, latest) for name in deleted},
+        "expired_amount_usdc": str(sum(amounts)),
+    }
+
+
+def _add(name: str, earlier: Result, latest: Result) -> int:
+    total: int = earlier.get(name, 0) + latest.get(name, 0)
+    return total

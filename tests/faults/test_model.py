@@ -102,7 +102,6 @@ class ArcadeMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.store = RunStore(client=dynamodb, table_name=self.runs_table, clock=self.clock)
         self.requested: dict[str, Requested] = {}
-        self.unrecorded: set[str] = set()  # runs that have succeeded and worked again, unknown to their record
         self.session_numbers = count(1)
         self.process: Process | None = None
 
@@ -201,6 +200,7 @@ class ArcadeMachine(RuleBasedStateMachine):
         if fault is not None or self.process is None:  # else the container is warm
             self.teardown_process()
             self.process = Process(env=self.env, dynamodb=self.dynamodb, clock=self.clock, fault=fault)
+        was_hit_before = self.process.was_hit
         try:
             record = self.process.invoke(run.job, scheduled_event(f"{run.at:%Y-%m-%dT%H:%M:%SZ}"))
         except Killed:
@@ -210,28 +210,24 @@ class ArcadeMachine(RuleBasedStateMachine):
             self._adopt(before, after)
             left = self.store.get(run.id)
             assert left is None or left.status in {RunStatus.ABANDONED, RunStatus.SUCCEEDED}
-            self.requested[run.id] = replace(run, has_succeeded=left is not None and left.status is RunStatus.SUCCEEDED)
-            if run.has_succeeded:
-                self.unrecorded.add(run.id)
+            has_succeeded = left is not None and left.status is RunStatus.SUCCEEDED
+            assert has_succeeded or not run.has_succeeded  # S27: looked at again, it stays succeeded
+            self.requested[run.id] = replace(run, has_succeeded=has_succeeded)
             return
         assert record["run_id"] == run.id
         assert record["status"] == "succeeded", record
         self.clock.now += timedelta(minutes=6)
+        self.model = after
+        self._compare_result(run, record["result"])
         stored = self.store.get(run.id)
         if record["duplicate"]:
             assert run.has_succeeded
             assert stored is not None
             assert record["result"] == stored.result
-            return
-        self.model = after
-        self._compare_result(run, record["result"])
-        if run.has_succeeded:  # its call of the runs table was cut off: the job works anyway
-            self.unrecorded.add(run.id)
-            return
-        # Cut off at its end, it is delivered again, and finds nothing to do.
+        # Cut off at its start or its end, it may be unknown to its record; the next delivery records it.
         has_succeeded = stored is not None and stored.status is RunStatus.SUCCEEDED
         self.requested[run.id] = replace(run, has_succeeded=has_succeeded)
-        if stored is not None and has_succeeded and run.id not in self.unrecorded:
+        if stored is not None and self.process.was_hit is was_hit_before:
             self._compare_result(run, stored.result)
 
     def _compare_result(self, run: Requested, result: Any) -> None:

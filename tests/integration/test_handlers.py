@@ -125,12 +125,13 @@ def test_a_run_publishes_its_counts_under_service_job_and_stage(
     arcade.add_pool("2026-01-11")
     for _ in range(2):  # a duplicate publishes nothing
         invoke(app, "prize-pool", event("prize_pool"))
+    of_the_job = {
+        "namespace": "ArcadeJobs",
+        "dimensions": {"service": "arcade-jobs", "job": "prize-pool", "stage": "dev"},
+    }
     assert metrics(capsys.readouterr().out) == [
-        {
-            "namespace": "ArcadeJobs",
-            "dimensions": {"service": "arcade-jobs", "job": "prize-pool", "stage": "dev"},
-            "values": {"RunSucceeded": 1, "ItemsProcessed": 1, "ItemsFailed": 0, "PoolsWithoutWinner": 1},
-        }
+        of_the_job | {"values": {"RunSucceeded": 1}},
+        of_the_job | {"values": {"ItemsProcessed": 1, "ItemsFailed": 0, "PoolsWithoutWinner": 1}},
     ]
 
 
@@ -195,8 +196,8 @@ def test_a_job_works_without_its_runs_table_and_publishes_a_metric_about_it(
     app = start_app(DATABASE_URL=url, dynamodb=nowhere)
     assert invoke(app, "prize-pool", event("prize_pool"))["status"] == "succeeded"
     assert arcade.pool(pool_id).status == "finalized"
-    [published] = metrics(capsys.readouterr().out)
-    assert (published["values"]["RunSucceeded"], published["values"]["RunNotRecorded"]) == (1, 1)
+    [of_slot, of_now] = metrics(capsys.readouterr().out)
+    assert (of_slot["values"], of_now["values"]["RunNotRecorded"]) == ({"RunSucceeded": 1}, 1)
 
 
 @pytest.mark.parametrize(
