@@ -2,11 +2,16 @@
 
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+
+from shared.domain.run import REPORTING_TIME
 
 CONNECT_TIMEOUT = 10  # seconds
 LOCK_TIMEOUT = 5_000  # ms a statement waits for one holder of a lock
@@ -26,6 +31,24 @@ SESSION = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
+# An execution option for the few statements whose time grows with a board: what is left of the invocation limits them.
+WITHOUT_STATEMENT_LIMIT = {"without_statement_limit": True}
+# An answer that comes later than the server's own limit for it does not come: the server is frozen, or out of reach.
+ANSWER_SLACK = timedelta(seconds=1)
+STATEMENT_LIMIT = timedelta(milliseconds=STATEMENT_TIMEOUT)
+ONE_MILLISECOND = timedelta(milliseconds=1)
+
+_time_left: ContextVar[Callable[[], timedelta] | None] = ContextVar("time_left", default=None)
+
+
+@contextmanager
+def within(time_left: Callable[[], timedelta]) -> Iterator[None]:
+    """Let nothing that is begun in this context, connecting or a statement, take longer than there is time (S19)."""
+    token = _time_left.set(time_left)
+    try:
+        yield
+    finally:
+        _time_left.reset(token)
 
 
 # The pool logs a traceback when it closes a connection that is dead already; the error that found it dead is reported.
@@ -64,13 +87,37 @@ def open_engine(
     def set_password(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
         if password is not None:
             parameters["password"] = password()
+        if (limit := _limit()) is not None:
+            parameters["timeout"] = min(limit.total_seconds(), CONNECT_TIMEOUT)
 
     @event.listens_for(engine, "connect")
     def lift_socket_timeout(connection: Any, _record: Any) -> None:
         # pg8000's timeout is the socket's for ever after; from here on the server's own limits hold.
         connection._usock.settimeout(None)  # noqa: SLF001 - pg8000 has no public way
 
+    # S19: the server's limit for a session is right until less than that is left of the invocation.
+    @event.listens_for(engine, "before_cursor_execute")
+    def limit_statement(
+        connection: Connection, cursor: Any, _statement: str, _parameters: Any, context: Any, _many: Any
+    ) -> None:
+        limit = _limit()
+        if limit is None:
+            return
+        is_bounded = not context.execution_options.get("without_statement_limit")
+        if is_bounded and limit >= STATEMENT_LIMIT:
+            limit = STATEMENT_LIMIT
+        else:
+            cursor.execute(f"SET LOCAL statement_timeout = {limit // ONE_MILLISECOND}")
+        socket = connection.connection.dbapi_connection._usock  # type: ignore[union-attr]  # noqa: SLF001
+        socket.settimeout((limit + ANSWER_SLACK).total_seconds())
+
     return engine
+
+
+def _limit() -> timedelta | None:
+    """How long what is begun now may take; None outside of a run."""
+    time_left = _time_left.get()
+    return None if time_left is None else max(time_left() - REPORTING_TIME, ONE_MILLISECOND)
 
 
 def _ssl_context(url: URL, ca_file: Path | None) -> ssl.SSLContext | bool:

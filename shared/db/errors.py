@@ -16,6 +16,7 @@ CONNECTION_LOST = frozenset(
 )
 # S15: what is worth a retry. All else is final.
 TRANSIENT = CONNECTION_LOST | {"40001", "40P01"}  # serialization failure, deadlock
+QUERY_CANCELED = "57014"
 UNDEFINED = frozenset({"42P01", "42703"})  # a table or column is missing: the schema is older than the functions
 
 
@@ -50,6 +51,11 @@ def is_connection_lost(error: BaseException) -> bool:
         or "network error" in text
         or text.startswith(("Can't create a connection", "connection is closed"))
     )
+
+
+def is_canceled(error: BaseException) -> bool:
+    """Whether the server ended a statement at its time limit."""
+    return sqlstate(error) == QUERY_CANCELED
 
 
 def describe(error: BaseException) -> str:

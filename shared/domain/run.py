@@ -6,12 +6,20 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.tick import Tick
 from shared.metrics import Metric
 
-# A job starts nothing new when less than this is left of its invocation: enough for the statement under way to
-# finish, the result to be read and the run to be recorded.
-STOP_BEFORE_LIMIT = timedelta(seconds=15)
+# S19: kept of an invocation for the record of the run: DynamoDB's client gives up after two attempts of 2 s to connect
+# and 3 s to read, with up to a second between them. No statement lasts longer than until then.
+REPORTING_TIME = timedelta(seconds=12)
+# A job starts nothing new when less than this is left of its invocation: enough for its last statements too.
+STOP_BEFORE_LIMIT = REPORTING_TIME + timedelta(seconds=3)
+
+
+class OutOfTimeError(ArcadeJobsError):
+    """The job has to stop in the middle of something, for lack of time; the next attempt continues."""
+
 
 Result = Mapping[str, Any]  # JSON-ready, in the job's own shape
 Merge = Callable[[Result, Result], Result]
@@ -45,7 +53,11 @@ class Run:
     @property
     def must_stop(self) -> bool:
         """Whether the job leaves the rest to the next attempt, for lack of time."""
-        return self.time_left() < STOP_BEFORE_LIMIT
+        return self.must_stop_after(timedelta())
+
+    def must_stop_after(self, pause: timedelta) -> bool:
+        """Whether there is no time for anything after a pause."""
+        return self.time_left() - pause < STOP_BEFORE_LIMIT
 
 
 def take_latest(earlier: Result, latest: Result) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from shared.db import prize_pool as db
 from shared.db.errors import describe, is_connection_lost
 from shared.db.prize_pool import Pool, SettledPool, Winner
 from shared.domain.periods import ONE_WEEK, local_day
-from shared.domain.run import Outcome, Run
+from shared.domain.run import Outcome, OutOfTimeError, Run
 from shared.metrics import Metric
 from shared.observability import logger
 from shared.services.results import merge_prize_pool_results, prize_pool_result
@@ -68,6 +68,9 @@ class PrizePoolSettler:
             try:
                 if self._settle(pool, run):
                     settled_here.add(pool.id)
+            except OutOfTimeError:  # S19
+                is_complete = False
+                break
             except Exception as error:  # S05: the others are settled anyway
                 if is_connection_lost(error):
                     raise  # the others would fail too

@@ -83,23 +83,45 @@ def _warnings(settled: SettledPool, game_types: Collection[str]) -> list[str]:
     return warnings
 
 
+@dataclass(kw_only=True)
+class BoardTally:
+    """What a run has done to a board so far.
+
+    Attributes:
+        entries_updated: how many of its entries have a new rank.
+        is_ranked: False when the run failed, ran out of time or gave way to another in the middle of it.
+    """
+
+    board: Board
+    entries_updated: int = 0
+    is_ranked: bool = False
+
+
 def leaderboard_result(
-    ranked: Sequence[tuple[Board, int]], errors: Errors, *, unchanged: int, duration_ms: int
+    tallies: Sequence[BoardTally], errors: Errors, *, unchanged: int, duration_ms: int
 ) -> dict[str, Any]:
-    """What a ranking run did.
+    """What a ranking run did; a board that it did not finish is listed if it wrote to it, as `"complete": false`.
 
     Args:
-        ranked: boards, and how many of their entries have a new rank.
+        tallies: of the boards that it took.
         errors: the boards that could not be ranked.
         unchanged: boards that nothing was written to since they were last ranked.
         duration_ms: of the work.
     """
     return {
-        "leaderboards_processed": len(ranked),
+        "leaderboards_processed": sum(tally.is_ranked for tally in tallies),
         "leaderboards_unchanged": unchanged,
-        "entries_updated": sum(updated for _, updated in ranked),
+        "entries_updated": sum(tally.entries_updated for tally in tallies),
         "duration_ms": duration_ms,
-        "leaderboards": [{**board.to_json(), "entries_updated": updated} for board, updated in ranked],
+        "leaderboards": [
+            {
+                **tally.board.to_json(),
+                "entries_updated": tally.entries_updated,
+                **({} if tally.is_ranked else {"complete": False}),
+            }
+            for tally in tallies
+            if tally.is_ranked or tally.entries_updated
+        ],
         "errors": list(errors),
     }
 
