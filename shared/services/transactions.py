@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -39,11 +39,18 @@ class Transactions:
         """The connection, for work that needs the same one in several transactions."""
         return self.engine.connect()
 
-    def run(self, work: Callable[[Connection], T], *, run: Run) -> T:
-        """Do work in a transaction of its own, and again if it is retried: it must be safe to repeat."""
+    def run(self, work: Callable[[Connection], T], *, run: Run, on: Connection | None = None) -> T:
+        """Do work in a transaction of its own, and again if it is retried: it must be safe to repeat.
+
+        Args:
+            work: what is done.
+            run: for how long.
+            on: a connection that is held: it is not checked again before each transaction, which takes as many round
+                trips as a statement. None: one is taken, and checked. One that was lost is replaced by itself.
+        """
 
         def attempt() -> T:
-            with self.engine.begin() as connection:
+            with nullcontext(on) if on is not None else self.connect() as connection, connection.begin():
                 return work(connection)
 
         return self.retry(attempt, run=run)
