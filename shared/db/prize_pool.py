@@ -126,7 +126,7 @@ _FIND_WINNER, _FIND_WINNER_AFTER = (
           AND session.completed_at < :ends_at
         OFFSET 0
     ) AS its_session
-    ORDER BY entry.place
+    ORDER BY {ORDER_BY}
     LIMIT 1
     """)
     for entries in (_slice(), _slice(f"AND {AFTER}"))
