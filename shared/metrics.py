@@ -15,7 +15,7 @@ class Metric(StrEnum):
     ITEMS_PROCESSED = "ItemsProcessed"  # pools settled, ranks written, rows deleted
     ITEMS_FAILED = "ItemsFailed"
     RUN_NOT_RECORDED = "RunNotRecorded"  # 1: the runs table could not be reached
-    # Of prize-pool; each is 0 when all is well, and what is not needs a person.
+    # Of prize-pool: 0 when all is well; anything else needs a person.
     POOLS_WITHOUT_WINNER = "PoolsWithoutWinner"  # settled, no entry valid
     ENTRIES_PASSED_OVER = "EntriesPassedOver"  # in the pools that were settled
     POOLS_DUE_AFTER_RUN = "PoolsDueAfterRun"  # due, and no error of the run says why

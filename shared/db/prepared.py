@@ -2,7 +2,7 @@
 
 pg8000 parses, describes and executes a statement anew each time, and rewrites its placeholders one character after the
 other in Python; it has no prepared statements for SQLAlchemy's kind of cursor. A pool is settled in seven round trips
-instead of thirteen.
+instead of fourteen (BEGIN 1, each statement 1, COMMIT 3).
 """
 
 from typing import Any
