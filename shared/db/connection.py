@@ -22,6 +22,7 @@ SESSION = {
     "default_transaction_isolation": "read committed",  # S08: what settling is right under
     "datestyle": "ISO, MDY",  # the only one that the driver reads
     "timezone": "UTC",
+    "plan_cache_mode": "force_custom_plan",  # S16: prepared statements are planned for their values
     # S05: one locked or slow row must not take the time of all the others.
     "lock_timeout": str(LOCK_TIMEOUT),
     "statement_timeout": str(STATEMENT_TIMEOUT),

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from sqlalchemy import Connection
+
 from shared.db import leaderboard as db
 from shared.db.errors import describe, is_connection_lost
 from shared.domain.board import Board
@@ -40,9 +42,15 @@ class LeaderboardRanker:
         started_at = self.clock()
         if run.tick.dry_run:
             return self._preview(run, started_at)
-        self.transactions.run(db.claim_touches, run=run)
-        pending = self.transactions.run(db.list_pending_boards, run=run)
-        boards = self.transactions.run(db.count_boards, run=run)
+        with self.transactions.connect(run=run) as connection:  # one throughout: it has the table of new ranks
+            return self._rank_all(run, started_at, connection)
+
+    def _rank_all(self, run: Run, started_at: datetime, connection: Connection) -> Outcome:
+        def claim(connection: Connection) -> tuple[list[Board], int]:
+            db.claim_touches(connection)
+            return db.list_pending_boards(connection), db.count_boards(connection)
+
+        pending, boards = self.transactions.run(claim, run=run, on=connection)
         tallies: list[BoardTally] = []
         taken_over: set[Board] = set()
         errors: list[dict[str, Any]] = []
@@ -53,7 +61,7 @@ class LeaderboardRanker:
                 break
             tallies.append(tally := BoardTally(board=board))
             try:
-                if not self.transactions.retry(partial(self._rank, tally, run), run=run):
+                if not self.transactions.retry(partial(self._rank, tally, run, connection), run=run):
                     taken_over.add(board)
             except OutOfTimeError:
                 is_complete = False
@@ -64,47 +72,46 @@ class LeaderboardRanker:
                 logger.exception("leaderboard not ranked", extra=board.to_json())
                 errors.append({**board.to_json(), "error": describe(error)})
         if taken_over and is_complete:
-            is_complete = not self._is_any_pending(taken_over, run)
+            is_complete = not self._is_any_pending(taken_over, run, connection)
         return self._outcome(
             tallies, errors=errors, unchanged=boards - len(pending), is_complete=is_complete, started_at=started_at
         )
 
-    def _rank(self, tally: BoardTally, run: Run) -> bool:
+    def _rank(self, tally: BoardTally, run: Run, connection: Connection) -> bool:
         """Rank one board. False: another ranker has, or has taken it."""
         board = tally.board
-        with self.transactions.connect(run=run) as connection:  # one throughout: it has the table of new ranks
+        with connection.begin():
+            generation = db.take_board(connection, board)
+        if generation is None:
+            return False
+        with connection.begin():
+            db.create_new_ranks(connection)
+            db.empty_new_ranks(connection)
+            db.compute_new_ranks(connection, board)
+        after: str | None = db.FIRST_RANK
+        while after is not None:
+            if run.must_stop:
+                raise OutOfTimeError
             with connection.begin():
-                generation = db.take_board(connection, board)
-            if generation is None:
-                return False
-            with connection.begin():
-                db.create_new_ranks(connection)
-                db.empty_new_ranks(connection)
-                db.compute_new_ranks(connection, board)
-            after: str | None = db.FIRST_RANK
-            while after is not None:
-                if run.must_stop:
-                    raise OutOfTimeError
-                with connection.begin():
-                    # The guard against a ranker that was frozen and woke after another had finished (S04).
-                    if not db.hold_board(connection, board, generation=generation):
-                        logger.info("leaderboard taken over by a newer run", extra=board.to_json())
-                        return False
-                    chunk = db.write_new_ranks(connection, after=after, most=CHUNK_ROWS)
-                    if chunk.rows < CHUNK_ROWS:
-                        db.finish_board(connection, board, now=self.clock())
-                        after = None
-                    else:
-                        db.commit_without_waiting(connection)
-                        after = chunk.last
-                tally.entries_updated += chunk.written
+                # The guard against a ranker that was frozen and woke after another had finished (S04).
+                if not db.hold_board(connection, board, generation=generation):
+                    logger.info("leaderboard taken over by a newer run", extra=board.to_json())
+                    return False
+                chunk = db.write_new_ranks(connection, after=after, most=CHUNK_ROWS)
+                if chunk.rows < CHUNK_ROWS:
+                    db.finish_board(connection, board, now=self.clock())
+                    after = None
+                else:
+                    db.commit_without_waiting(connection)
+                    after = chunk.last
+            tally.entries_updated += chunk.written
         tally.is_ranked = True
         return True
 
-    def _is_any_pending(self, boards: set[Board], run: Run) -> bool:
+    def _is_any_pending(self, boards: set[Board], run: Run, connection: Connection) -> bool:
         """Whether a board is left to this run's retry: the ranker that took it over may have been killed (S21)."""
         try:
-            return not boards.isdisjoint(self.transactions.run(db.list_pending_boards, run=run))
+            return not boards.isdisjoint(self.transactions.run(db.list_pending_boards, run=run, on=connection))
         except OutOfTimeError:
             return True
 

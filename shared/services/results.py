@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from shared.db.prize_pool import SettledPool
+from shared.db.prize_pool import Pool, SettledPool
 from shared.domain.board import Board
 from shared.domain.periods import is_late
 from shared.domain.run import Result, take_latest
@@ -19,13 +19,22 @@ SETTLED = ("pools_finalized", "pools_without_winner", "finalized_pools", "warnin
 
 
 def prize_pool_result(
-    settled: Sequence[SettledPool], errors: Errors, *, at: datetime, zone: ZoneInfo, game_types: Collection[str]
+    settled: Sequence[SettledPool],
+    errors: Errors,
+    *,
+    still_due: Sequence[Pool],
+    without_pool: Sequence[Board],
+    at: datetime,
+    zone: ZoneInfo,
+    game_types: Collection[str],
 ) -> dict[str, Any]:
     """What a settlement run did.
 
     Args:
         settled: the pools that carry the run's id.
         errors: the pools that could not be settled.
+        still_due: pools that are due after the run, and not among the errors.
+        without_pool: boards that were played, whose period has ended without a pool.
         at: the run's scheduled time, against which a pool is late.
         zone: of all periods.
         game_types: those that are expected.
@@ -47,7 +56,13 @@ def prize_pool_result(
             for pool in settled
         ],
         "warnings": [
-            {**pool.pool.to_json(), "warning": warning} for pool in settled for warning in _warnings(pool, game_types)
+            *(
+                {**pool.pool.to_json(), "warning": warning}
+                for pool in settled
+                for warning in _warnings(pool, game_types)
+            ),
+            *({**pool.to_json(), "warning": "due after the run: opened meanwhile, or hidden"} for pool in still_due),
+            *({**board.to_json(), "warning": "played, and ended without a pool"} for board in without_pool),
         ],
         "errors": list(errors),
     }

@@ -39,15 +39,25 @@ class Transactions:
 
     @contextmanager
     def connect(self, *, run: Run) -> Iterator[Connection]:
-        """The connection, for work that needs the same one in several transactions."""
-        with within(run.time_left), self.engine.connect() as connection:
+        """The connection, held for many transactions. If it is lost, the next transaction opens it again."""
+        with within(run.time_left), self.retry(self.engine.connect, run=run) as connection:
             yield connection
 
-    def run(self, work: Callable[[Connection], T], *, run: Run) -> T:
-        """Do work in a transaction of its own, and again if it is retried: it must be safe to repeat."""
+    def run(self, work: Callable[[Connection], T], *, run: Run, on: Connection | None = None) -> T:
+        """Do work in a transaction of its own, and again if it is retried: it must be safe to repeat.
+
+        Args:
+            work: what is done.
+            run: for how long.
+            on: a connection that is held, for one that is not checked again before each transaction, which takes as
+                many round trips as a statement. None: one is taken, and checked.
+        """
 
         def attempt() -> T:
-            with self.connect(run=run) as connection, connection.begin():
+            if on is not None:
+                with on.begin():
+                    return work(on)
+            with within(run.time_left), self.engine.connect() as connection, connection.begin():
                 return work(connection)
 
         return self.retry(attempt, run=run)

@@ -45,7 +45,7 @@ def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> po
     """Lock, read, mark: the three statements of a settlement."""
     pool = pools.Pool(id=pool_id, board=Board.from_key("pong", period, date.fromisoformat(DAY)))
     assert pools.lock_active_pool(connection, pool)
-    winner = pools.find_winner(connection, pool, starts_at=STARTS_AT, ends_at=ENDS_AT)
+    winner = pools.find_winner(connection, pool, starts_at=STARTS_AT, ends_at=ENDS_AT, most=10)
     pools.mark_settled(connection, pool, winner=winner, passed_over=0, now=ENDS_AT, run_id="prize-pool:test")
     return winner
 
