@@ -17,7 +17,7 @@ LOCK_TIMEOUT = 5_000  # ms a statement waits for one holder of a lock
 STATEMENT_TIMEOUT = 60_000  # ms; the lock timeout counts for each holder again, so it alone bounds nothing
 IDLE_IN_TRANSACTION_TIMEOUT = 30_000  # ms; a frozen process loses its locks
 # ms. A frozen function does not close its connection, and Aurora pauses only without one. Longer than any pause of a
-# run that holds its connection (5 s of back-off); one that waits in the pool is checked before each use and opened again.
+# run that holds its connection (5 s of back-off); one in the pool is checked before each use, and opened again.
 IDLE_TIMEOUT = 60_000
 # S11: set for each session, so that settings of the database, its roles or the machine do not matter.
 SESSION = {
