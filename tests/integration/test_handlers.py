@@ -236,7 +236,7 @@ def test_an_unreachable_database_fails_the_run_in_one_line_without_the_password(
 ) -> None:
     app = start_app(DATABASE_URL=f"postgresql://jobs:{SECRET}@127.0.0.1:1/arcade")
     with pytest.raises(
-        RunNotSucceededError, match=r"failed; .*Can't create a connection to host 127\.0\.0\.1 and port 1"
+        RunNotSucceededError, match=r"failed; .*cannot connect to 127\.0\.0\.1 port 1: Connection refused"
     ):
         invoke(app, "prize-pool", event("prize_pool"))
     assert 45 <= sum(clock.slept) < 50  # long enough for a failover or a resume from zero, then over
