@@ -101,7 +101,7 @@ def open_engine(
         if password is not None:
             parameters["password"] = password()
         if (limit := _limit()) is not None:
-            parameters["timeout"] = min(limit.total_seconds(), CONNECT_TIMEOUT)
+            parameters["timeout"] = min(limit.total_seconds(), parameters["timeout"])
         try:
             return dialect.connect(**parameters)
         except (OSError, dialect.dbapi.InterfaceError) as error:  # pg8000 names the host of some, the reason of others
