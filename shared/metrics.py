@@ -10,7 +10,7 @@ SERVICE = "arcade-jobs"
 class Metric(StrEnum):
     """A count of one run, by its name in CloudWatch."""
 
-    RUN_SUCCEEDED = "RunSucceeded"  # 1; neither a dry run nor a duplicate publishes it
+    RUN_SUCCEEDED = "RunSucceeded"  # 1, as of its slot; neither a dry run nor a duplicate publishes it
     RUN_FAILED = "RunFailed"  # 1: any other end, so the platform retries
     ITEMS_PROCESSED = "ItemsProcessed"  # pools settled, ranks written, rows deleted
     ITEMS_FAILED = "ItemsFailed"

@@ -35,7 +35,7 @@ def trigger_job(
     if as_json:
         print_json(result)
     else:
-        before = ", before: this is its stored result" if result.get("duplicate") else ""
+        before = ", before: nothing was left to do" if result.get("duplicate") else ""
         print_lines(f"{result.get('run_id', job)}: {result['status']}{before}")
         print_json(result.get("result", {"request_id": result.get("request_id")}))
     if not is_asynchronous and result["status"] != RunStatus.SUCCEEDED:

@@ -2,8 +2,8 @@
 
 A redrive invokes the function synchronously and deletes the message only after the run succeeded. Sent asynchronously,
 the message would be gone before anybody knew whether it helped; a synchronous invocation that fails goes to no queue
-and nothing else retries it, so the message is the one copy, and stays. A slot that succeeded meanwhile returns
-its stored result.
+and nothing else retries it, so the message is the one copy, and stays. A slot that succeeded meanwhile does what is
+still undone, or returns its stored result.
 """
 
 import json

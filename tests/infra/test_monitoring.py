@@ -54,7 +54,7 @@ def test_only_silence_breaches_without_data(synthesize):
     assert set(treated.values()) == {"breaching", "notBreaching"}
 
 
-@pytest.mark.parametrize(("job", "hours"), [("prize-pool", 26), ("leaderboard", 3), ("cleanup", 26)])
+@pytest.mark.parametrize(("job", "hours"), [("prize-pool", 28), ("leaderboard", 3), ("cleanup", 28)])
 def test_silence_is_no_success_in_any_hour_of_the_window(synthesize, job, hours):
     alarm = synthesize(EXISTING).alarm(f"{job}-silence")
     assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (hours, hours)
