@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from sqlalchemy import Connection
+
 from shared.db import leaderboard as db
 from shared.db.errors import describe, is_connection_lost
 from shared.domain.board import Board
@@ -80,6 +82,7 @@ class LeaderboardRanker:
             with connection.begin():
                 db.create_new_ranks(connection)
                 db.empty_new_ranks(connection)
+                db.read_in_table_order(connection)
                 db.compute_new_ranks(connection, board)
             after: str | None = db.FIRST_RANK
             while after is not None:
@@ -109,11 +112,15 @@ class LeaderboardRanker:
             return True
 
     def _preview(self, run: Run, started_at: datetime) -> Outcome:
+        def count(connection: Connection, *, board: Board) -> int:
+            db.read_in_table_order(connection)
+            return db.count_new_ranks(connection, board)
+
         touched = self.transactions.run(db.list_touched_boards, run=run)
         tallies = [
             BoardTally(
                 board=board,
-                entries_updated=self.transactions.run(partial(db.count_new_ranks, board=board), run=run),
+                entries_updated=self.transactions.run(partial(count, board=board), run=run),
                 is_ranked=True,
             )
             for board in touched

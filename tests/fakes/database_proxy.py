@@ -1,4 +1,4 @@
-"""A TCP proxy before a PostgreSQL server: it forwards, cuts, drops, or refuses with an error of PostgreSQL's."""
+"""A TCP proxy before a PostgreSQL server: it forwards, stalls, cuts, drops, or refuses with PostgreSQL's errors."""
 
 import contextlib
 import socket
@@ -15,6 +15,7 @@ class DatabaseProxy:
     Attributes:
         refusal: SQLSTATE and message with which every new connection is refused; None: it is forwarded.
         connections: how many were opened.
+        flowing: cleared, it accepts connections and forwards nothing.
     """
 
     def __init__(self, server: URL) -> None:
@@ -24,6 +25,8 @@ class DatabaseProxy:
         self._listener: socket.socket | None = None
         self.refusal: tuple[str, str] | None = None
         self.connections = 0
+        self.flowing = threading.Event()
+        self.flowing.set()
         self.port = 0
         self.open()
 
@@ -66,7 +69,7 @@ class DatabaseProxy:
             with self._lock:
                 self._pairs.append((client, upstream))
             for source, target in ((client, upstream), (upstream, client)):
-                threading.Thread(target=_pump, args=[source, target], daemon=True).start()
+                threading.Thread(target=_pump, args=[source, target, self.flowing], daemon=True).start()
 
     def _connect(self) -> socket.socket:
         if path := self._server.query.get("unix_sock"):
@@ -96,9 +99,10 @@ class DatabaseProxy:
         client.close()
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(source: socket.socket, target: socket.socket, flowing: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            flowing.wait()
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
@@ -111,4 +115,5 @@ def proxy_to(server: URL) -> Iterator[DatabaseProxy]:
     try:
         yield proxy
     finally:
+        proxy.flowing.set()
         proxy.close()
