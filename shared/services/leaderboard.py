@@ -84,8 +84,8 @@ class LeaderboardRanker:
                 db.empty_new_ranks(connection)
                 db.read_in_table_order(connection)
                 db.compute_new_ranks(connection, board)
-            after: str | None = db.FIRST_RANK
-            while after is not None:
+            chunk: db.Chunk | None = None
+            while chunk is None or chunk.rows == CHUNK_ROWS:
                 if run.must_stop:
                     raise OutOfTimeError
                 with connection.begin():
@@ -93,14 +93,14 @@ class LeaderboardRanker:
                     if not db.hold_board(connection, board, generation=generation):
                         logger.info("leaderboard taken over by a newer run", extra=board.to_json())
                         return False
-                    chunk = db.write_new_ranks(connection, after=after, most=CHUNK_ROWS)
-                    if chunk.rows < CHUNK_ROWS:
-                        db.finish_board(connection, board, now=self.clock())
-                        after = None
-                    else:
+                    after = chunk.last if chunk else db.FIRST_RANK
+                    chunk = db.find_chunk(connection, after=after, most=CHUNK_ROWS)
+                    written = db.write_new_ranks(connection, chunk)
+                    if chunk.rows == CHUNK_ROWS:
                         db.commit_without_waiting(connection)
-                        after = chunk.last
-                tally.entries_updated += chunk.written
+                    else:
+                        db.finish_board(connection, board, now=self.clock())
+                tally.entries_updated += written
         tally.is_ranked = True
         return True
 
