@@ -13,17 +13,17 @@ from shared.domain.board import Board
 
 
 class Chunk(NamedTuple):
-    """A part of a board's new ranks.
+    """A part of a board's new ranks, by the places of rows in `new_ranks`.
 
     Attributes:
-        rows: how many new ranks it had; fewer than `most` in the last chunk.
-        written: those whose entry is still there.
-        last: the place of its last row in `new_ranks`, where the next chunk begins; None for no rows.
+        rows: how many new ranks it has; fewer than `most` in the last chunk.
+        after: the last row of the chunk before.
+        last: its own last row, where the next chunk begins; that of the chunk before if it is empty.
     """
 
     rows: int
-    written: int
-    last: str | None
+    after: str
+    last: str
 
 
 FIRST_RANK = "(0,0)"  # before every row of `new_ranks`
@@ -124,16 +124,25 @@ def empty_new_ranks(connection: Connection) -> None:
     connection.execute(_EMPTY_NEW_RANKS)
 
 
-# What a ranking would write: the entries of the board whose place is not their rank. OFFSET 0 keeps the planner from
-# reading them in the order of the ranking index, which is random in the table: in the table's own order and sorted, a
-# board of 1M takes a third of the time, and one that is larger than the server's memory ends at all.
+_READ_IN_TABLE_ORDER = text("""
+    SELECT set_config('enable_indexscan', 'off', true), set_config('enable_indexonlyscan', 'off', true)
+""")
+
+
+def read_in_table_order(connection: Connection) -> None:
+    """Let this transaction read a board page by page, and sort it.
+
+    The planner would rather walk the ranking index, whose order is random in the table: a board of 1M takes three to
+    four times as long, and one that is larger than the server's memory reads its pages again and again (S18).
+    """
+    connection.execute(_READ_IN_TABLE_ORDER)
+
+
+# What a ranking would write: the entries of the board whose place is not their rank.
 _CHANGED_RANKS = f"""
     SELECT id, place FROM (
-        SELECT id, rank, row_number() OVER (ORDER BY {ORDER_BY}) AS place FROM (
-            SELECT id, rank, score, created_at FROM leaderboard_entries
-            WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
-            OFFSET 0
-        ) AS board
+        SELECT id, rank, row_number() OVER (ORDER BY {ORDER_BY}) AS place FROM leaderboard_entries
+        WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
     ) AS placed
     WHERE rank IS DISTINCT FROM place
 """
@@ -176,26 +185,33 @@ def hold_board(connection: Connection, board: Board, *, generation: int) -> bool
 
 
 # A range of ctids is scanned forward: the chunks follow each other without an index.
-_WRITE_NEW_RANKS = text("""
-    WITH chunk AS (
-        SELECT ctid, id, rank FROM pg_temp.new_ranks WHERE ctid > CAST(:after AS tid) LIMIT :most
-    ), written AS (
-        UPDATE leaderboard_entries AS entry SET rank = chunk.rank FROM chunk WHERE entry.id = chunk.id
-        RETURNING entry.id
-    )
-    SELECT count(*), (SELECT count(*) FROM written), CAST(max(ctid) AS text) FROM chunk
+_FIND_CHUNK = text("""
+    SELECT count(*), CAST(:after AS text), coalesce(CAST(max(ctid) AS text), :after) FROM (
+        SELECT ctid FROM pg_temp.new_ranks WHERE ctid > CAST(:after AS tid) LIMIT :most
+    ) AS chunk
 """)
 
 
-def write_new_ranks(connection: Connection, *, after: str, most: int) -> Chunk:
-    """Write the next new ranks in the order of the entries' ids, which is near that of their pages.
+def find_chunk(connection: Connection, *, after: str, most: int) -> Chunk:
+    """The next new ranks in the order of the entries' ids, which is near that of their pages.
 
     Args:
-        connection: its transaction holds the board.
+        connection: that of `compute_new_ranks`.
         after: the last row of the chunk before; `FIRST_RANK` for the first.
         most: rows in a chunk: few enough that score submissions do not wait.
     """
-    return Chunk(*connection.execute(_WRITE_NEW_RANKS, {"after": after, "most": most}).one())
+    return Chunk(*connection.execute(_FIND_CHUNK, {"after": after, "most": most}).one())
+
+
+_WRITE_NEW_RANKS = text("""
+    UPDATE leaderboard_entries AS entry SET rank = chunk.rank FROM pg_temp.new_ranks AS chunk
+    WHERE chunk.ctid > CAST(:after AS tid) AND chunk.ctid <= CAST(:last AS tid) AND entry.id = chunk.id
+""")
+
+
+def write_new_ranks(connection: Connection, chunk: Chunk) -> int:
+    """Write a chunk in a transaction that holds the board; return how many of its entries are still there."""
+    return connection.execute(_WRITE_NEW_RANKS, {"after": chunk.after, "last": chunk.last}).rowcount
 
 
 _COMMIT_WITHOUT_WAITING = text("SET LOCAL synchronous_commit = off")

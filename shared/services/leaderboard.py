@@ -87,9 +87,10 @@ class LeaderboardRanker:
         with connection.begin():
             db.create_new_ranks(connection)
             db.empty_new_ranks(connection)
+            db.read_in_table_order(connection)
             db.compute_new_ranks(connection, board)
-        after: str | None = db.FIRST_RANK
-        while after is not None:
+        chunk: db.Chunk | None = None
+        while chunk is None or chunk.rows == CHUNK_ROWS:
             if run.must_stop:
                 raise OutOfTimeError
             with connection.begin():
@@ -97,14 +98,14 @@ class LeaderboardRanker:
                 if not db.hold_board(connection, board, generation=generation):
                     logger.info("leaderboard taken over by a newer run", extra=board.to_json())
                     return False
-                chunk = db.write_new_ranks(connection, after=after, most=CHUNK_ROWS)
-                if chunk.rows < CHUNK_ROWS:
-                    db.finish_board(connection, board, now=self.clock())
-                    after = None
-                else:
+                after = chunk.last if chunk else db.FIRST_RANK
+                chunk = db.find_chunk(connection, after=after, most=CHUNK_ROWS)
+                written = db.write_new_ranks(connection, chunk)
+                if chunk.rows == CHUNK_ROWS:
                     db.commit_without_waiting(connection)
-                    after = chunk.last
-            tally.entries_updated += chunk.written
+                else:
+                    db.finish_board(connection, board, now=self.clock())
+            tally.entries_updated += written
         tally.is_ranked = True
         return True
 
@@ -116,11 +117,15 @@ class LeaderboardRanker:
             return True
 
     def _preview(self, run: Run, started_at: datetime) -> Outcome:
+        def count(connection: Connection, *, board: Board) -> int:
+            db.read_in_table_order(connection)
+            return db.count_new_ranks(connection, board)
+
         touched = self.transactions.run(db.list_touched_boards, run=run)
         tallies = [
             BoardTally(
                 board=board,
-                entries_updated=self.transactions.run(partial(db.count_new_ranks, board=board), run=run),
+                entries_updated=self.transactions.run(partial(count, board=board), run=run),
                 is_ranked=True,
             )
             for board in touched

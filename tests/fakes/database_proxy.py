@@ -1,4 +1,4 @@
-"""A TCP proxy before a PostgreSQL server: it forwards, cuts, drops, or refuses with an error of PostgreSQL's."""
+"""A TCP proxy before a PostgreSQL server: it forwards, stalls, cuts, drops, or refuses with PostgreSQL's errors."""
 
 import contextlib
 import socket
@@ -20,6 +20,7 @@ class DatabaseProxy:
         refusal: SQLSTATE and message with which every new connection is refused; None: it is forwarded.
         connections: how many were opened.
         round_trips: how often the server said that it is ready for the next request.
+        flowing: cleared, it accepts connections and forwards nothing.
     """
 
     def __init__(self, server: URL) -> None:
@@ -30,6 +31,8 @@ class DatabaseProxy:
         self.refusal: tuple[str, str] | None = None
         self.connections = 0
         self.round_trips = 0
+        self.flowing = threading.Event()
+        self.flowing.set()
         self.port = 0
         self.open()
 
@@ -71,7 +74,10 @@ class DatabaseProxy:
             upstream = self._connect()
             with self._lock:
                 self._pairs.append((client, upstream))
-            for pump in (partial(_pump, client, upstream), partial(_pump, upstream, client, read=self._counter())):
+            for pump in (
+                partial(_pump, client, upstream, self.flowing),
+                partial(_pump, upstream, client, self.flowing, read=self._counter()),
+            ):
                 threading.Thread(target=pump, daemon=True).start()
 
     def _counter(self) -> Callable[[bytes], None]:
@@ -115,10 +121,17 @@ class DatabaseProxy:
         client.close()
 
 
-def _pump(source: socket.socket, target: socket.socket, *, read: Callable[[bytes], object] = lambda _: None) -> None:
+def _pump(
+    source: socket.socket,
+    target: socket.socket,
+    flowing: threading.Event,
+    *,
+    read: Callable[[bytes], object] = lambda _: None,
+) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             read(data)
+            flowing.wait()
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
@@ -131,4 +144,5 @@ def proxy_to(server: URL) -> Iterator[DatabaseProxy]:
     try:
         yield proxy
     finally:
+        proxy.flowing.set()
         proxy.close()

@@ -83,6 +83,17 @@ def test_every_chunk_is_written_however_little_is_left_for_the_last(
     assert [rank for _, rank in arcade.ranks()] == list(range(1, entries + 1))
 
 
+def test_s22_entries_of_any_id_are_ranked(arcade: Arcade, ranker: Rank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaderboard, "CHUNK_ROWS", 1)
+    for n in range(3):
+        arcade.play(f"0x{n}", 10 - n, "2026-01-11T10:00:00Z")
+    arcade.execute(
+        "UPDATE leaderboard_entries SET id = id - (SELECT max(id) FROM leaderboard_entries)"
+    )  # 0 the highest
+    assert ranker(make_run(SLOT)).result["entries_updated"] == 3
+    assert arcade.ranks() == [("0x0", 1), ("0x1", 2), ("0x2", 3)]
+
+
 def test_a_board_whose_period_has_ended_gets_its_final_ranks(arcade: Arcade, ranker: Rank) -> None:
     arcade.play("0xa", 5, "2025-12-24T10:00:00Z", periods=("daily", "weekly", "alltime"))
     assert ranker(make_run(SLOT)).result["leaderboards_processed"] == 3

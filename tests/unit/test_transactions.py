@@ -11,6 +11,7 @@ from sqlalchemy import create_engine
 from sqlalchemy import exc as sqlalchemy_exc
 
 from shared.db.errors import describe, is_transient
+from shared.domain.run import STOP_BEFORE_LIMIT, OutOfTimeError
 from shared.services.transactions import RETRY_BUDGET, Transactions
 from tests.fakes import FakeClock, make_run
 
@@ -107,6 +108,24 @@ def test_a_run_out_of_time_retries_nothing(transactions: Transactions) -> None:
     late = replace(RUN, time_left=lambda: timedelta(seconds=1))
     with pytest.raises(sqlalchemy_exc.ProgrammingError):
         transactions.retry(failing(server_error("40001")), run=late)
+
+
+def test_a_pause_ends_before_the_run_has_to_stop(transactions: Transactions, clock: FakeClock) -> None:
+    """S19: the third one, of 0.4 s, would not."""
+    left = STOP_BEFORE_LIMIT + timedelta(seconds=0.5)
+    late = replace(RUN, time_left=lambda: left - timedelta(seconds=sum(clock.slept)))
+    with pytest.raises(sqlalchemy_exc.ProgrammingError):
+        transactions.retry(failing(*[server_error("40001")] * 3), run=late)
+    assert clock.slept == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(("seconds_left", "raised"), [(14, OutOfTimeError), (16, sqlalchemy_exc.ProgrammingError)])
+def test_a_canceled_statement_means_a_lack_of_time_only_if_there_is_one(
+    transactions: Transactions, seconds_left: int, raised: type[Exception]
+) -> None:
+    run = replace(RUN, time_left=lambda: timedelta(seconds=seconds_left))
+    with pytest.raises(raised):
+        transactions.retry(failing(server_error("57014")), run=run)
 
 
 @pytest.mark.parametrize("error", [*TRANSIENT.values(), *FINAL.values()], ids=[*TRANSIENT, *FINAL])
