@@ -57,7 +57,8 @@ def dashboard_widgets(
 
 
 def _counts(scheduled: ScheduledJob, *metrics: Metric) -> list[cloudwatch.Metric]:
-    return [scheduled.metric(metric, period=HOUR) for metric in metrics]
+    name = scheduled.choice.job.name
+    return [scheduled.metric(metric, period=HOUR).with_(label=f"{name} {metric}") for metric in metrics]
 
 
 def _waiting(jobs: Sequence[ScheduledJob]) -> cloudwatch.IWidget:

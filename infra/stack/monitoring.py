@@ -32,7 +32,7 @@ NEEDS_A_PERSON = {
     " becomes of the amount, and how the platform came to write those entries.",
     Metric.ENTRIES_PASSED_OVER: "Entries were passed over: no completed session of the same player, game and score"
     " backs them. The log of the run names the first of each pool; see arcade-jobs show RUN_ID. They were forged, or"
-    " written wrongly (an address in another case), or their sessions are gone: correct the writer before midnight.",
+    " written wrongly (an address in another case), or their sessions are gone: correct what wrote them.",
     Metric.POOLS_DUE_AFTER_RUN: "A prize pool is due after a run that reported no error: it was opened meanwhile, or is"
     " hidden from the jobs' role. arcade-jobs trigger prize-pool settles it; if not, see the policies on prize_pools.",
     Metric.PERIODS_WITHOUT_POOL: "A period of the last week was played and has no prize pool: were its payments booked?"

@@ -93,14 +93,13 @@ class ScheduledJob(Construct):
         )
 
     def metric(self, metric: Metric, *, period: Duration) -> cloudwatch.Metric:
-        """A count that the job's runs publish."""
+        """A count that the job's runs publish. It has no label: with one, an alarm on it would be an expression."""
         return cloudwatch.Metric(
             namespace=NAMESPACE,
             metric_name=metric,
             dimensions_map=self._dimensions,
             statistic="Sum",
             period=period,
-            label=f"{self.choice.job.name} {metric}",
         )
 
     def _role(self, log_group: logs.LogGroup) -> iam.Role:

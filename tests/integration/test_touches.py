@@ -74,7 +74,7 @@ def test_what_moves_an_entry_touches_its_board(connection: Connection) -> None:
     entry_id = connection.scalar(text("SELECT id FROM leaderboard_entries WHERE score = 6"))
     write = "UPDATE leaderboard_entries SET session_id = :session, score = :score, player_address = :player"
     for name, change in MOVED.items():
-        backing = {"player": "0x6", "score": 6, "completed_at": NOON} | change
+        backing: dict[str, Any] = {"player": "0x6", "score": 6, "completed_at": NOON} | change
         session_id = Arcade(connection.engine).within(connection).add_session(NOON, **backing)
         connection.execute(text(f"{write} WHERE id = {entry_id}"), backing | {"session": session_id})
         assert set(take(connection)) == {TODAY}, name
