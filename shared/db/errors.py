@@ -7,6 +7,8 @@ from ssl import SSLError
 
 from sqlalchemy.exc import DBAPIError
 
+from shared.domain.errors import ArcadeJobsError
+
 CONNECTION_LOST = frozenset(
     {
         *("08000", "08001", "08003", "08004", "08006"),  # connection exceptions
@@ -61,6 +63,8 @@ def describe(error: BaseException) -> str:
         return _one_line(f"{message} (SQLSTATE {code}){hint}")
     if isinstance(error, DBAPIError):
         return _one_line(f"database: {error.orig}")
+    if isinstance(error, ArcadeJobsError):
+        return _one_line(str(error))
     return _one_line(f"{type(error).__name__}: {error}")
 
 

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
 
 from shared.db import leaderboard as db
 from shared.db.errors import describe, is_connection_lost
 from shared.domain.board import Board
 from shared.domain.run import Outcome, Run
 from shared.observability import logger
+from shared.services.calendar import read_calendar
 from shared.services.results import leaderboard_result
 from shared.services.transactions import Transactions
 
@@ -27,10 +31,12 @@ class LeaderboardRanker:
     """The use case, with what it needs.
 
     Attributes:
+        zone: the configured one, which must be the database's.
         clock: the wall clock, aware.
     """
 
     transactions: Transactions
+    zone: ZoneInfo
     clock: Callable[[], datetime]
 
     def __call__(self, run: Run) -> Outcome:
@@ -44,7 +50,12 @@ class LeaderboardRanker:
         started_at = self.clock()
         if run.tick.dry_run:
             return self._preview(run, started_at)
-        self.transactions.run(db.claim_touches, run=run)
+
+        def claim(connection: Connection) -> None:
+            read_calendar(connection, configured=self.zone, at=run.tick.at)
+            db.claim_touches(connection)
+
+        self.transactions.run(claim, run=run)
         pending = self.transactions.run(db.list_pending_boards, run=run)
         ranked: list[tuple[Board, int]] = []
         errors: list[dict[str, Any]] = []
@@ -98,7 +109,11 @@ class LeaderboardRanker:
                         return written
 
     def _preview(self, run: Run, started_at: datetime) -> Outcome:
-        touched = self.transactions.run(db.list_touched_boards, run=run)
+        def list_touched(connection: Connection) -> list[Board]:
+            read_calendar(connection, configured=self.zone, at=run.tick.at)
+            return db.list_touched_boards(connection)
+
+        touched = self.transactions.run(list_touched, run=run)
         ranked = [
             (board, self.transactions.run(partial(db.count_new_ranks, board=board), run=run)) for board in touched
         ]

@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 from shared.db import prize_pool as db
 from shared.db.errors import describe, is_connection_lost
 from shared.db.prize_pool import Pool, SettledPool, Winner
-from shared.domain.periods import ONE_WEEK, local_day
+from shared.domain.periods import ONE_WEEK, Calendar
 from shared.domain.run import Outcome, Run
 from shared.metrics import Metric
 from shared.observability import logger
+from shared.services.calendar import read_calendar
 from shared.services.results import prize_pool_result
 from shared.services.transactions import Transactions
 
@@ -28,7 +29,7 @@ class PrizePoolSettler:
     """The use case, with what it needs.
 
     Attributes:
-        zone: of all periods.
+        zone: the configured one, which must be the database's.
         grace: how long after a period's end a scheduled settlement waits, by the wall clock.
         game_types: those that are expected; a pool of another is settled anyway, and reported.
         clock: the wall clock, aware.
@@ -45,19 +46,21 @@ class PrizePoolSettler:
     def __call__(self, run: Run) -> Outcome:
         """Settle what is due at the run's scheduled time.
 
-        1. List all that is due, oldest first: a missed slot is made up for by the next.
+        1. List all that is due by the database's calendar, oldest first: a missed slot is made up for by the next.
         2. Wait for late scores.
         3. Settle each pool in a transaction of its own; one that fails does not stop the rest.
         4. Read back what carries this run's id, in whichever attempt it was settled.
         """
-        today = local_day(run.tick.at, self.zone)
-        due = self.transactions.run(
-            partial(db.list_due_pools, today=today, week_ago=today - ONE_WEEK),
-            run=run,
-        )
+
+        def list_due(connection: Connection) -> tuple[Calendar, list[Pool]]:
+            calendar = read_calendar(connection, configured=self.zone, at=run.tick.at)
+            today = calendar.local_day(run.tick.at)
+            return calendar, db.list_due_pools(connection, today=today, week_ago=today - ONE_WEEK)
+
+        calendar, due = self.transactions.run(list_due, run=run)
         if run.tick.dry_run:
-            return self._outcome(run, [self._preview(pool, run) for pool in due])
-        self._wait_for_late_scores(due, run)
+            return self._outcome(run, calendar, [self._preview(pool, run, calendar) for pool in due])
+        self._wait_for_late_scores(due, run, calendar)
         settled_here: set[int] = set()
         errors: list[dict[str, Any]] = []
         is_complete = True
@@ -66,7 +69,7 @@ class PrizePoolSettler:
                 is_complete = False
                 break
             try:
-                if self._settle(pool, run):
+                if self._settle(pool, run, calendar):
                     settled_here.add(pool.id)
             except Exception as error:  # S05: the others are settled anyway
                 if is_connection_lost(error):
@@ -74,16 +77,16 @@ class PrizePoolSettler:
                 logger.exception("pool not settled", extra=pool.to_json())
                 errors.append({**pool.to_json(), "error": describe(error)})
         settled = self.transactions.run(partial(db.list_settled_pools, run_id=run.id), run=run)
-        return self._outcome(run, settled, settled_here=settled_here, errors=errors, is_complete=is_complete)
+        return self._outcome(run, calendar, settled, settled_here=settled_here, errors=errors, is_complete=is_complete)
 
-    def _wait_for_late_scores(self, due: list[Pool], run: Run) -> None:
+    def _wait_for_late_scores(self, due: list[Pool], run: Run, calendar: Calendar) -> None:
         """Until the last period is over by the wall clock too, and for a scheduled run the grace as well."""
-        ends = [end for pool in due if (end := pool.board.period.ends_at(self.zone)) is not None]
+        ends = [end for pool in due if (end := pool.board.period.ends_at(calendar)) is not None]
         grace = self.grace if run.tick.is_scheduled else timedelta()
         while ends and (missing := max(ends) + grace - self.clock()) > timedelta() and not run.must_stop:
             self.sleep(min(missing.total_seconds(), POLL_INTERVAL))
 
-    def _settle(self, pool: Pool, run: Run) -> bool:
+    def _settle(self, pool: Pool, run: Run, calendar: Calendar) -> bool:
         """Settle one pool. False: another delivery or run has."""
 
         def settle(connection: Connection) -> bool:
@@ -91,7 +94,7 @@ class PrizePoolSettler:
             # was granted, or on one snapshot for all three, misses the score that committed while we waited (S08).
             if not db.lock_active_pool(connection, pool):
                 return False  # S01: another delivery got there first
-            winner, passed_over = self._find_winner(connection, pool)
+            winner, passed_over = self._find_winner(connection, pool, calendar)
             if passed_over:
                 self._log_passed_over(connection, pool, passed_over)
             db.mark_settled(connection, pool, winner=winner, passed_over=passed_over, now=self.clock(), run_id=run.id)
@@ -99,11 +102,11 @@ class PrizePoolSettler:
 
         return self.transactions.run(settle, run=run)
 
-    def _preview(self, pool: Pool, run: Run) -> SettledPool:
+    def _preview(self, pool: Pool, run: Run, calendar: Calendar) -> SettledPool:
         """The pool as it would be settled now."""
 
         def preview(connection: Connection) -> SettledPool:
-            winner, passed_over = self._find_winner(connection, pool)
+            winner, passed_over = self._find_winner(connection, pool, calendar)
             return db.get_pool(connection, pool)._replace(
                 winner_address=winner.player_address if winner else None,
                 winner_score=winner.score if winner else None,
@@ -112,13 +115,13 @@ class PrizePoolSettler:
 
         return self.transactions.run(preview, run=run)
 
-    def _find_winner(self, connection: Connection, pool: Pool) -> tuple[Winner | None, int]:
+    def _find_winner(self, connection: Connection, pool: Pool, calendar: Calendar) -> tuple[Winner | None, int]:
         """The winner, and how many entries were passed over for it."""
         period = pool.board.period
-        ends_at = period.ends_at(self.zone)
+        ends_at = period.ends_at(calendar)
         if ends_at is None:
             raise ValueError(f"pool {pool.id} has period type {period.type}, which has no end")
-        winner = db.find_winner(connection, pool, starts_at=period.starts_at(self.zone), ends_at=ends_at)
+        winner = db.find_winner(connection, pool, starts_at=period.starts_at(calendar), ends_at=ends_at)
         # S07: without a winner it is settled too, or it would stay open forever.
         return winner, winner.place - 1 if winner else db.count_entries(connection, pool)
 
@@ -133,6 +136,7 @@ class PrizePoolSettler:
     def _outcome(
         self,
         run: Run,
+        calendar: Calendar,
         settled: list[SettledPool],
         *,
         settled_here: Collection[int] = (),
@@ -141,7 +145,9 @@ class PrizePoolSettler:
     ) -> Outcome:
         """The result lists what the run settled; the metrics count what this attempt did, so that they add up (S01)."""
         return Outcome(
-            result=prize_pool_result(settled, list(errors), at=run.tick.at, zone=self.zone, game_types=self.game_types),
+            result=prize_pool_result(
+                settled, list(errors), at=run.tick.at, calendar=calendar, game_types=self.game_types
+            ),
             items_processed=len(settled_here),
             items_failed=len(errors),
             is_complete=is_complete,

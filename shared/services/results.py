@@ -5,17 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from shared.db.prize_pool import SettledPool
 from shared.domain.board import Board
-from shared.domain.periods import is_late
+from shared.domain.periods import Calendar, is_late
 
 Errors = Sequence[dict[str, Any]]  # each names an item, and its `error` in one line
 
 
 def prize_pool_result(
-    settled: Sequence[SettledPool], errors: Errors, *, at: datetime, zone: ZoneInfo, game_types: Collection[str]
+    settled: Sequence[SettledPool], errors: Errors, *, at: datetime, calendar: Calendar, game_types: Collection[str]
 ) -> dict[str, Any]:
     """What a settlement run did.
 
@@ -23,7 +22,7 @@ def prize_pool_result(
         settled: the pools that carry the run's id.
         errors: the pools that could not be settled.
         at: the run's scheduled time, against which a pool is late.
-        zone: of all periods.
+        calendar: of all periods.
         game_types: those that are expected.
     """
     return {
@@ -38,7 +37,7 @@ def prize_pool_result(
                 # As text it is exact; most readers take a JSON number for floating point.
                 "total_amount_usdc": str(pool.total_amount_usdc),
                 "total_games": pool.total_games,
-                "late": is_late(pool.pool.board.period, at, zone),
+                "late": is_late(pool.pool.board.period, at, calendar),
             }
             for pool in settled
         ],

@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 
 from infra.demo.runs_table import create_runs_table
 from shared.db.errors import sqlstate
+from shared.domain.periods import Calendar
 from shared.domain.run import RunStatus
 from shared.runs.store import RunStore
 from tests.arcade import Arcade
@@ -109,7 +110,9 @@ class ArcadeMachine(RuleBasedStateMachine):
     @initialize(beginning=st.sampled_from(BEGINNINGS))
     def open(self, beginning: tuple[str, str]) -> None:
         zone, at = beginning
-        self.model = Model(zone=ZoneInfo(zone))
+        calendar = Calendar.of(ZoneInfo(zone))
+        Arcade(self.engine, calendar=calendar).record_calendar()
+        self.model = Model(calendar=calendar)
         self.clock.now = datetime.fromisoformat(at)
         self.env = {
             "DATABASE_URL": self.engine.url.render_as_string(hide_password=False),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import event, text
@@ -24,7 +25,7 @@ Clean = Callable[[Run], Outcome]
 
 @pytest.fixture
 def cleaner(transactions: Transactions, clock: FakeClock) -> Cleaner:
-    return Cleaner(transactions=transactions, session_expiry=timedelta(minutes=30), clock=clock)
+    return Cleaner(transactions=transactions, zone=ZoneInfo("UTC"), session_expiry=timedelta(minutes=30), clock=clock)
 
 
 def count(arcade: Arcade, table: str) -> int:
