@@ -62,8 +62,8 @@ def upgrade_database(
         api = _data_api(deployment)
         data_api.upgrade(api, timezone=zone)
         zones = data_api.list_zones(api)
-    if warning := timezones.warning(zones, zone, now=datetime.now(UTC)):
-        print_note(f"warning: {warning}")
+    for note in timezones.notes(zones, configured=zone, now=datetime.now(UTC)):
+        print_note(note)
     print_lines("the schema is up to date")
 
 

@@ -1,7 +1,7 @@
 # ruff: noqa: S608 - the statements are put together from quoted names and texts
 """The time zones of the periods: the first one, and changes to another from a date on (docs/design.md, Time)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -76,7 +76,7 @@ def change(runner: guarded.Runner, zone: ZoneInfo, *, begins: date, now: datetim
         if latest is not None and latest >= begins:
             raise TimezoneChangeError(f"--from {begins}: expected a date later than every pool's; one is of {latest}")
         try:
-            runner.run_block(_body(runner.schema, before, after, begins=begins), expected=head())
+            runner.run_block(change_body(runner.schema, before, after, begins=begins), expected=head())
         except guarded.MovedError:  # a pool was opened, or another zone recorded: look again
             continue
         return after
@@ -117,7 +117,7 @@ def _latest_pool(runner: guarded.Runner) -> date | None:
     return None if latest is None else date.fromisoformat(latest)
 
 
-def _body(schema: str, before: Zones, after: Zones, *, begins: date) -> str:
+def change_body(schema: str, before: Zones, after: Zones, *, begins: date) -> str:
     """Delete and insert, if what was read still holds while no pool can be opened."""
     table, pools, day = f"{quoted(schema)}.{TABLE}", f"{quoted(schema)}.prize_pools", literal(str(begins))
     written = f"SELECT string_agg(to_char(valid_from, {ISO}) || ' ' || timezone, ',' ORDER BY valid_from) FROM {table}"
@@ -136,8 +136,10 @@ def _written(zones: Zones) -> str:
     return ",".join(f"{begins} {zone}" for begins, zone in sorted(zones.items()))
 
 
-def warning(zones: Zones, configured: ZoneInfo, *, now: datetime) -> str | None:
-    """One line, if the jobs that are configured with a zone will refuse to begin now."""
+def notes(zones: Zones, *, configured: ZoneInfo, now: datetime) -> Iterator[str]:
+    """Lines for an operator: the zone in force now, and a warning if jobs with the configured one refuse to begin."""
     calendar = Calendar(zones=zones)
     today = calendar.local_day(now)
-    return None if calendar.admits(configured, today) else mismatch(configured, calendar.zone_on(today))
+    yield f"periods begin at midnight in {calendar.zone_on(today)}"
+    if not calendar.admits(configured, today):
+        yield f"warning: {mismatch(configured, calendar.zone_on(today))}"
