@@ -69,7 +69,7 @@ def test_s25_a_stage_that_is_deployed_with_another_zone_touches_nothing_and_name
     clock.now = datetime(2026, 1, 11, 16, 0, 30, tzinfo=UTC)
     app = start_app(JOB_SCHEDULER_TIMEZONE="Asia/Shanghai", records_zone=False)
     before = state(arcade.engine)
-    with pytest.raises(RunNotSucceededError, match="failed; .* JOB_SCHEDULER_TIMEZONE is Asia/Shanghai"):
+    with pytest.raises(RunNotSucceededError, match=r"failed; .* JOB_SCHEDULER_TIMEZONE is Asia/Shanghai"):
         invoke(app, job, scheduled_event("2026-01-11T16:00:00Z"))
     line = (
         "JOB_SCHEDULER_TIMEZONE is Asia/Shanghai, the database's zone is UTC:"

@@ -1,4 +1,3 @@
-import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -18,43 +17,11 @@ from shared.domain.periods import (
     is_late,
     load_zone,
 )
+from tests.calendars import DAY, FIRST, HOUR, LAST, ZONES, calendars, dates, instants, moments, zones
 
-FIRST, LAST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
-HOUR, DAY, INSTANT = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
-ZONES = sorted(zoneinfo.available_timezones() - {"localtime"})
+INSTANT = timedelta(microseconds=1)
 
-zones = st.sampled_from(ZONES).map(ZoneInfo)
-instants = st.timedeltas(timedelta(0), LAST - FIRST).map(lambda since: FIRST + since)
-dates = st.dates(date(2025, 1, 2), date(2035, 12, 30))
 period_types = st.sampled_from(PeriodType)
-
-
-def tiles(calendar: Calendar) -> bool:
-    """Whether no day is empty where one zone gives way to another."""
-    return all(calendar.midnight(day - DAY) < calendar.midnight(day) for day in calendar.zones)
-
-
-@st.composite
-def calendars(draw: st.DrawFn) -> Calendar:
-    """One zone, which gives way to others on up to four dates."""
-    changes = draw(st.dictionaries(dates, zones, max_size=4))
-    first = draw(zones)
-    calendar = Calendar.of(first)
-    for begins, zone in changes.items():
-        changed = Calendar(zones={**calendar.zones, begins: zone})
-        calendar = changed if tiles(changed) else calendar
-    return calendar
-
-
-@st.composite
-def moments(draw: st.DrawFn) -> tuple[Calendar, datetime]:
-    """A calendar and an instant, often one around which a zone gives way to another."""
-    calendar = draw(calendars())
-    at = draw(instants)
-    if changes := sorted(calendar.zones)[1:]:
-        near = calendar.midnight(draw(st.sampled_from(changes))) + draw(st.timedeltas(-50 * HOUR, 50 * HOUR))
-        at = draw(st.sampled_from([near, at]))
-    return calendar, at
 
 
 def offset(at: datetime, zone: ZoneInfo) -> timedelta:
