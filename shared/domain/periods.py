@@ -69,8 +69,7 @@ class Calendar:
 
         With the one in force, or one that is recorded for later: a stage is deployed with it before it begins.
         """
-        later = {other.key for begins, other in self.zones.items() if begins > day}
-        return zone.key in later | {self.zone_on(day).key}
+        return zone.key in {self.zone_on(each).key for each in (day, *self.zones) if each >= day}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,6 +143,11 @@ def test_a_week_in_which_the_zone_changes_ends_where_the_next_one_begins() -> No
     assert tuesday.ends_at(calendar) == datetime(2026, 1, 13, 15, tzinfo=UTC)
 
 
+def test_the_earliest_zone_is_in_force_before_its_date_too() -> None:
+    calendar = Calendar(zones={date(2026, 1, 14): ZoneInfo("Asia/Tokyo"), date(2026, 1, 12): ZoneInfo("Asia/Kolkata")})
+    assert [calendar.zone_on(date(2026, 1, day)).key for day in (1, 13, 14)] == ["Asia/Kolkata"] * 2 + ["Asia/Tokyo"]
+
+
 def test_a_job_may_be_configured_with_the_zone_in_force_or_with_one_that_is_recorded_for_later() -> None:
     london, tokyo, utc = ZoneInfo("Europe/London"), ZoneInfo("Asia/Tokyo"), ZoneInfo("UTC")
     begins = date(2026, 1, 14)
