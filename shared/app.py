@@ -17,6 +17,7 @@ from shared.config import Config
 from shared.credentials import password_source
 from shared.db.connection import open_engine
 from shared.db.errors import describe
+from shared.db.prepared import prepare_statements
 from shared.domain.run import Outcome, Run
 from shared.domain.tick import Tick
 from shared.runs.runner import Runner
@@ -80,6 +81,7 @@ def build_app(
         password=password_source(config, session),
         ca_file=RDS_AUTHORITIES if RDS_AUTHORITIES.exists() else None,
     )
+    prepare_statements(engine)
     client = dynamodb or cast("DynamoDBClient", session.create_client("dynamodb", config=RUNS_TABLE_CLIENT))
     return App(
         config=config,
@@ -89,6 +91,7 @@ def build_app(
             store=RunStore(client=client, table_name=config.runs_table_name, clock=clock),
             stage=config.stage,
             clock=clock,
+            sleep=sleep,
             describe=describe,
         ),
         clock=clock,

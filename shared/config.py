@@ -12,17 +12,15 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
+from shared.database_url import parse_database_url
 from shared.domain.board import GAME_TYPE_PATTERN
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.periods import load_zone
 
 STAGE_PATTERN = "[a-z][a-z0-9-]{0,15}"
-_HOST_PATTERN = "[A-Za-z0-9._:%-]*"
 Unit = TypeVar("Unit", int, timedelta)
-_POSTGRESQL = re.compile(r"postgres(ql)?(\+pg8000)?://")
 
 
 class ConfigError(ArcadeJobsError):
@@ -91,23 +89,6 @@ def parse_database_auth(value: str) -> DatabaseAuth:
         raise ValueError(f"expected one of {', '.join(DatabaseAuth)}, got {value!r}") from None
 
 
-def parse_database_url(value: str) -> str:
-    """A SQLAlchemy URL of PostgreSQL. It may hold a password: no message quotes it (S15).
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not _POSTGRESQL.match(value):
-        raise ValueError("expected a URL such as postgresql+pg8000://user@host:5432/arcade")
-    try:
-        host = make_url(value).host or ""
-    except (ArgumentError, ValueError):
-        host = "@"
-    if not re.fullmatch(_HOST_PATTERN, host):  # an unescaped @ of the password turns the rest of it into a host
-        raise ValueError("not a URL; in a password write / as %2F, @ as %40, : as %3A") from None
-    return value
-
-
 def parse_whole(unit: Unit, *, least: int, most: int) -> Callable[[str], Unit]:
     """A parser of whole numbers of a unit, from `least` to `most`; it raises ValueError for anything else."""
 
@@ -138,14 +119,14 @@ class Config:
     """What the functions are configured with.
 
     Attributes:
-        database_url: may hold a password, and so is not in the repr.
+        database_url: in normal form; may hold a password, and so is not in the repr.
         zone: of all periods.
         game_types: those that are expected; others are served too, and reported.
         session_expiry: the age at which an unfinished session is abandoned.
         settlement_grace: how long after a period's end a scheduled settlement waits for late scores.
     """
 
-    database_url: str = _variable("DATABASE_URL", parse_database_url, is_shown=False)
+    database_url: URL = _variable("DATABASE_URL", parse_database_url, is_shown=False)
     database_auth: DatabaseAuth = _variable("DATABASE_AUTH", parse_database_auth, default=DatabaseAuth.URL)
     database_secret_arn: str | None = _variable("DATABASE_SECRET_ARN", str, is_optional=True)
     runs_table_name: str = _variable("RUNS_TABLE_NAME", str)

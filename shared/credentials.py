@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.model import ServiceId
 from botocore.session import Session
 from botocore.signers import RequestSigner
-from sqlalchemy import make_url
+from sqlalchemy import URL
 
 from shared.config import Config, DatabaseAuth
 from shared.domain.errors import ArcadeJobsError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
 TOKEN_LIFETIME = 900  # seconds; it is needed at the moment of connecting only
-DEFAULT_PORT = 5432
 SECRETS_CLIENT = ClientConfig(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
 
 
@@ -39,8 +38,8 @@ def password_source(config: Config, session: Session) -> Callable[[], str] | Non
             return None
 
 
-def sign_token(database_url: str, session: Session) -> str:
-    """An IAM token for the user, host and port of a URL, signed locally, without a request.
+def sign_token(url: URL, session: Session) -> str:
+    """An IAM token for the user, host and port of a URL in normal form, signed locally, without a request.
 
     What `boto3.client("rds").generate_db_auth_token` creates, without loading the model of RDS
     (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.Connecting.Python.html).
@@ -49,7 +48,6 @@ def sign_token(database_url: str, session: Session) -> str:
     Raises:
         CredentialsError: there are no AWS credentials, or no region.
     """
-    url = make_url(database_url)
     region = session.get_config_variable("region")
     credentials = session.get_credentials()
     if credentials is None or region is None:
@@ -58,7 +56,7 @@ def sign_token(database_url: str, session: Session) -> str:
         ServiceId("rds-db"), region, "rds-db", "v4", credentials, session.get_component("event_emitter")
     )
     query = urlencode({"Action": "connect", "DBUser": url.username})
-    address = f"https://{url.host}:{url.port or DEFAULT_PORT}/?{query}"
+    address = f"https://{url.host}:{url.port}/?{query}"
     signed: str = signer.generate_presigned_url(
         {"method": "GET", "url": address, "body": {}, "headers": {}, "context": {}},
         operation_name="connect",

@@ -15,11 +15,22 @@ class Metric(StrEnum):
     ITEMS_PROCESSED = "ItemsProcessed"  # pools settled, ranks written, rows deleted
     ITEMS_FAILED = "ItemsFailed"
     RUN_NOT_RECORDED = "RunNotRecorded"  # 1: the runs table could not be reached
-    POOLS_WITHOUT_WINNER = "PoolsWithoutWinner"
+    # Of prize-pool: 0 when all is well; anything else needs a person.
+    POOLS_WITHOUT_WINNER = "PoolsWithoutWinner"  # settled, no entry valid
+    ENTRIES_PASSED_OVER = "EntriesPassedOver"  # in the pools that were settled
+    POOLS_DUE_AFTER_RUN = "PoolsDueAfterRun"  # due, and no error of the run says why
+    PERIODS_WITHOUT_POOL = "PeriodsWithoutPool"  # ended within a week, played
 
 
 # What only one job publishes, by its name; every job publishes the others.
-OWN_METRICS: Mapping[str, tuple[Metric, ...]] = {"prize-pool": (Metric.POOLS_WITHOUT_WINNER,)}
+OWN_METRICS: Mapping[str, tuple[Metric, ...]] = {
+    "prize-pool": (
+        Metric.POOLS_WITHOUT_WINNER,
+        Metric.ENTRIES_PASSED_OVER,
+        Metric.POOLS_DUE_AFTER_RUN,
+        Metric.PERIODS_WITHOUT_POOL,
+    ),
+}
 
 
 def dimensions(*, job: str, stage: str) -> dict[str, str]:

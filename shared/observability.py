@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 import json
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from io import TextIOBase
 from typing import IO, cast
 
@@ -38,13 +39,14 @@ logger = Logger(
 )
 
 
-def publish_metrics(counts: Mapping[Metric, int], *, job: str, stage: str, run_id: str) -> None:
+def publish_metrics(counts: Mapping[Metric, int], *, at: datetime, job: str, stage: str, run_id: str) -> None:
     """Write the counts of one run to standard output, where Lambda turns them into CloudWatch metrics.
 
     A fresh set for each run: Powertools clears or shares the dimensions of a set that is used again.
 
     Args:
         counts: nothing is written for none.
+        at: the instant that they count for.
         job: a dimension, as is the stage.
         stage: of the deployment.
         run_id: metadata, to find the run from the log line; as a dimension each run would create new metrics.
@@ -54,6 +56,8 @@ def publish_metrics(counts: Mapping[Metric, int], *, job: str, stage: str, run_i
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     for name, value in dimensions(job=job, stage=stage).items():
         metrics.add_dimension(name=name, value=value)
+    # Not `set_timestamp`, which warns by the machine's own clock: what is too old is the caller's to decide.
+    metrics.timestamp = round(at.timestamp() * 1000)
     metrics.add_metadata(key="run_id", value=run_id)
     for metric, count in counts.items():
         metrics.add_metric(name=metric, unit=MetricUnit.Count, value=count)

@@ -21,6 +21,7 @@ from infra.local.emulator import Emulator
 from shared.app import App, build_app
 from shared.db import connection as db_connection
 from shared.db.connection import open_engine
+from shared.db.prepared import prepare_statements
 from shared.domain.periods import Calendar, load_zone
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
@@ -123,6 +124,7 @@ def clock() -> FakeClock:
 def transactions(engine: Engine, clock: FakeClock) -> Iterator[Transactions]:
     """Transactions as the functions have them: one connection, with the limits of a session."""
     jobs_engine = open_engine(engine.url.render_as_string(hide_password=False))
+    prepare_statements(jobs_engine)
     yield Transactions(engine=jobs_engine, sleep=clock.sleep, chance=lambda: 1.0)
     jobs_engine.dispose()
 

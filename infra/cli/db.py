@@ -20,12 +20,11 @@ from infra.deployed.deployment import CLIENT_CONFIG, Deployment
 from infra.schema import data_api, roles, timezones
 from infra.schema.session import Session, begin
 from infra.stage import stack_name
+from shared.database_url import EXAMPLE
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.periods import load_zone
-
-URL_EXAMPLE = "a URL such as postgresql://user@host:5432/arcade"
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
@@ -148,7 +147,7 @@ def _stack(target: Target) -> Deployment:
     if "DatabaseClusterArn" not in deployment.outputs:
         raise ArcadeJobsError(
             f"DATABASE_URL: missing, and stack {stack_name(target.stage)} created no database of its own;"
-            + (" arcade-jobs local up upgrades the laptop's" if target.local else f" expected {URL_EXAMPLE}")
+            + (" arcade-jobs local up upgrades the laptop's" if target.local else f" expected a URL such as {EXAMPLE}")
         )
     return deployment
 
@@ -172,10 +171,7 @@ def _session(engine: Engine) -> AbstractContextManager[Session]:
 @contextmanager
 def _database() -> Iterator[Engine]:
     """The database of DATABASE_URL."""
-    try:
-        engine = open_engine(os.environ["DATABASE_URL"], connections=2)
-    except SQLAlchemyError:  # the text is not shown: it may hold a password
-        raise ArcadeJobsError(f"DATABASE_URL: expected {URL_EXAMPLE}") from None
+    engine = open_engine(os.environ["DATABASE_URL"], connections=2)
     try:
         yield engine
     except (SQLAlchemyError, OSError) as error:

@@ -13,10 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO
 
-from sqlalchemy import URL, Connection, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from infra.local.cluster import SUPERUSER, Cluster, find_owner
+from shared.database_url import parse_database_url
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
@@ -58,7 +59,7 @@ class Server:
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[Connection]:
-        engine = open_engine(self.admin_url.render_as_string(hide_password=False))
+        engine = open_engine(self.admin_url)
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 yield connection
@@ -128,21 +129,15 @@ def is_running(data: Path) -> bool:
 
 def _existing(database_url: str) -> Server:
     """The server that `DATABASE_URL` names, once it has answered."""
-    try:
-        url = make_url(database_url)
-    except (ArgumentError, ValueError):  # its text may hold a password
-        raise ArcadeJobsError("DATABASE_URL: not a URL such as postgresql+pg8000://user@host:5432/database") from None
-    if url.get_backend_name() != "postgresql":
-        raise ArcadeJobsError(f"DATABASE_URL: {url.drivername!r} is not PostgreSQL; expected postgresql+pg8000://...")
     engine = open_engine(database_url)
     try:
         with engine.connect():
             pass
-    except (DBAPIError, OSError) as error:  # pg8000 passes some of the latter on while it connects
-        raise ArcadeJobsError(f"DATABASE_URL: cannot connect to {url.render_as_string()}: {describe(error)}") from None
+    except DBAPIError as error:
+        raise ArcadeJobsError(f"DATABASE_URL: {describe(error)}") from None
     finally:
         engine.dispose()
-    return Server(admin_url=engine.url)
+    return Server(admin_url=parse_database_url(database_url))
 
 
 @contextlib.contextmanager

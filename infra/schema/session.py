@@ -125,6 +125,9 @@ def begin(engine: Engine, *, report: Callable[[str], None], sleep: Callable[[flo
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         try:
             connection.exec_driver_sql("SET statement_timeout = 0")
+            connection.exec_driver_sql(
+                "SET idle_session_timeout = 0"
+            )  # S36: it waits longer for a lock, and must keep its own
             connection.exec_driver_sql("SET default_transaction_isolation = 'read committed'")
             _await_turn(connection, report=report, sleep=sleep)
             schema = schema_of_tables(connection)

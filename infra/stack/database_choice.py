@@ -6,7 +6,8 @@ from typing import Any
 
 from infra.stack.context_values import ContextValues, list_of, matching, one_of
 from infra.stack.target import Target
-from shared.config import parse_database_url, parse_whole
+from shared.config import parse_whole
+from shared.database_url import parse_database_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,10 @@ def _id(prefix: str) -> Callable[[str], str]:
     return matching(f"{prefix}-(?:[0-9a-f]{{8}}|[0-9a-f]{{17}})", f"{prefix}-0123456789abcdef0")
 
 
+def _url(text: str) -> str:
+    return parse_database_url(text).render_as_string(hide_password=False)
+
+
 _IDENTIFIER = matching("[A-Za-z_][A-Za-z0-9_]*", "arcade_jobs")
 # A new database has these too, with defaults.
 DATABASE_NAMES = {"databaseName": _IDENTIFIER, "databaseUser": _IDENTIFIER}
@@ -86,7 +91,7 @@ def read_database(values: ContextValues, target: Target) -> ExistingDatabase | N
             values.mistakes.append(
                 f"database: target={target.name} takes databaseUrl, a SQLAlchemy URL, and nothing else for it"
             )
-        return DatabaseUrl(url=values.value("databaseUrl", parse_database_url, ""))
+        return DatabaseUrl(url=values.value("databaseUrl", _url, ""))
     if url:  # not shown: it may hold a password, and a template may not
         values.mistakes.append(f"databaseUrl: only for target=local; target={target.name} stores no password")
     if is_new:

@@ -1,9 +1,10 @@
 """The alarms: when the operator is notified, and what to do then.
 
-Each job has four alarms and one composite over them, which alone notifies: more of the same trouble adds no message,
-and its end sends one. Each alarm's description is an instruction.
+Each job has four alarms, some have more for metrics of their own, and one composite over them, which alone notifies:
+more of the same trouble adds no message, and its end sends one. Each alarm's description is an instruction.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -17,12 +18,27 @@ from infra.jobs import Job
 from infra.stack.dashboard import dashboard_widgets
 from infra.stack.scheduled_job import DEAD_LETTER_RETENTION, ScheduledJob
 from infra.stack.target import Target
-from shared.metrics import Metric
+from shared.metrics import OWN_METRICS, Metric
 
 FIVE_MINUTES = Duration.minutes(5)
 HOUR = Duration.hours(1)
 MAX_WINDOW = timedelta(days=7)  # the most that CloudWatch evaluates, and only in periods of an hour or more
+WORDS = re.compile("(?<=[a-z])(?=[A-Z])")  # between the words of a metric's name
 NEAR_TIMEOUT = 0.8  # of the time that an invocation may take
+# S29, S35: what a run may leave and succeed; no retry ends it. An alarm on an expression over them would cost as much.
+NEEDS_A_PERSON = {
+    Metric.POOLS_WITHOUT_WINNER: "A prize pool was settled without a winner, and its amount kept: no completed session"
+    " backs any of its entries. See the warnings of arcade-jobs show RUN_ID. It cannot be settled again: decide what"
+    " becomes of the amount, and how the platform came to write those entries.",
+    Metric.ENTRIES_PASSED_OVER: "Entries were passed over: no completed session of the same player, game and score"
+    " backs them. The log of the run names the first of each pool; see arcade-jobs show RUN_ID. They were forged, or"
+    " written wrongly (an address in another case), or their sessions are gone: correct the writer before the next night.",
+    Metric.POOLS_DUE_AFTER_RUN: "A prize pool is due after a run that reported no error: it was opened meanwhile, or is"
+    " hidden from the jobs' role. arcade-jobs trigger prize-pool settles it; if not, see the policies on prize_pools.",
+    Metric.PERIODS_WITHOUT_POOL: "A period of the last week was played and has no prize pool: were its payments booked?"
+    " See the warnings of arcade-jobs show RUN_ID. A pool that is inserted now is settled by the next run. None is"
+    " needed where the only games of a period began before it.",
+}
 
 
 class Monitoring(Construct):
@@ -93,6 +109,15 @@ class Monitoring(Construct):
                 description=f"A run of {job.name} took {NEAR_TIMEOUT:.0%} of its"
                 f" {job.timeout.total_seconds() / 60:.0f} minutes or more. {see} Look for slow statements or locks in"
                 f" the database, or give it more memory: -c memory.{job.name}=1024.",
+            ),
+            *(
+                self._alarm(
+                    f"{job.name}-{WORDS.sub('-', metric).lower()}",
+                    scheduled.metric(metric, period=FIVE_MINUTES),
+                    description=NEEDS_A_PERSON[metric],
+                )
+                for metric in OWN_METRICS.get(job.name, ())
+                if metric in NEEDS_A_PERSON
             ),
         ]
 

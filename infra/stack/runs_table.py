@@ -35,10 +35,8 @@ class RunsTable(Construct):
             )
 
     def grant_recording(self, role: iam.Role) -> None:
-        """Let a function record its runs, and read one that succeeded. It neither lists nor deletes."""
-        role.add_to_policy(
-            iam.PolicyStatement(actions=["dynamodb:GetItem", "dynamodb:UpdateItem"], resources=[self.table.table_arn])
-        )
+        """Let a function record its runs; a write returns what is there. It neither lists nor deletes."""
+        role.add_to_policy(iam.PolicyStatement(actions=["dynamodb:UpdateItem"], resources=[self.table.table_arn]))
 
 
 def _text(name: str) -> dynamodb.Attribute:

@@ -3,7 +3,7 @@
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
-from ssl import SSLError
+from ssl import SSLEOFError, SSLError
 
 from sqlalchemy.exc import DBAPIError
 
@@ -12,12 +12,14 @@ from shared.domain.errors import ArcadeJobsError
 CONNECTION_LOST = frozenset(
     {
         *("08000", "08001", "08003", "08004", "08006"),  # connection exceptions
-        *("25P03", "57P01", "57P02"),  # the server ended the session
+        *("25P03", "57P01", "57P02", "57P05"),  # the server ended the session
         *("53300", "57P03"),  # the server is full, or starting
     }
 )
 # S15: what is worth a retry. All else is final.
 TRANSIENT = CONNECTION_LOST | {"40001", "40P01"}  # serialization failure, deadlock
+QUERY_CANCELED = "57014"
+CANNOT_CONNECT = "cannot connect to "
 UNDEFINED = frozenset({"42P01", "42703"})  # a table or column is missing: the schema is older than the functions
 
 
@@ -42,16 +44,18 @@ def is_connection_lost(error: BaseException) -> bool:
     code = sqlstate(error)
     if code is not None:
         return code in CONNECTION_LOST
-    if isinstance(error, OSError):  # what pg8000 passes on while it connects
-        return not isinstance(error, SSLError)
+    cause = getattr(error.orig, "__cause__", None) if isinstance(error, DBAPIError) else error
+    if isinstance(cause, OSError):  # a server that hangs up may be back; a certificate that is refused stays so
+        return isinstance(cause, SSLEOFError) or not isinstance(cause, SSLError)
     if not isinstance(error, DBAPIError):
         return False
     text = str(error.orig)
-    return (
-        error.connection_invalidated
-        or "network error" in text
-        or text.startswith(("Can't create a connection", "connection is closed"))
-    )
+    return error.connection_invalidated or "network error" in text or text.startswith("connection is closed")
+
+
+def is_canceled(error: BaseException) -> bool:
+    """Whether the server ended a statement at its time limit."""
+    return sqlstate(error) == QUERY_CANCELED
 
 
 def describe(error: BaseException) -> str:
@@ -62,7 +66,8 @@ def describe(error: BaseException) -> str:
         hint = "; run arcade-jobs db upgrade" if code in UNDEFINED else ""
         return _one_line(f"{message} (SQLSTATE {code}){hint}")
     if isinstance(error, DBAPIError):
-        return _one_line(f"database: {error.orig}")
+        text = str(error.orig)
+        return _one_line(text if text.startswith(CANNOT_CONNECT) else f"database: {text}")
     if isinstance(error, ArcadeJobsError):
         return _one_line(str(error))
     return _one_line(f"{type(error).__name__}: {error}")

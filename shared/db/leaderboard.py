@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from shared.db.connection import WITHOUT_STATEMENT_LIMIT
 from shared.db.ranking import ORDER_BY
 from shared.domain.board import Board
 
@@ -17,12 +18,15 @@ class Chunk(NamedTuple):
     Attributes:
         rows: how many new ranks it had; fewer than `most` in the last chunk.
         written: those whose entry is still there.
-        last_id: the highest entry id in it, where the next chunk begins; 0 for no rows.
+        last: the place of its last row in `new_ranks`, where the next chunk begins; None for no rows.
     """
 
     rows: int
     written: int
-    last_id: int
+    last: str | None
+
+
+FIRST_RANK = "(0,0)"  # before every row of `new_ranks`
 
 
 _CLAIM_TOUCHES = text("""
@@ -30,7 +34,8 @@ _CLAIM_TOUCHES = text("""
     INSERT INTO leaderboards (game_type, period_type, period_date)
     SELECT DISTINCT game_type, period_type, period_date FROM taken
     ORDER BY game_type, period_type, period_date
-    ON CONFLICT (game_type, period_type, period_date) DO UPDATE SET is_pending = true
+    ON CONFLICT (game_type, period_type, period_date) DO UPDATE
+    SET is_pending = true, generation = leaderboards.generation + 1
 """)
 
 
@@ -38,28 +43,33 @@ def claim_touches(connection: Connection) -> None:
     """Turn the touches that are committed by now into pending boards.
 
     Both or neither: a crash after this leaves pending boards, and a writer that commits later leaves a touch for the
-    next claim. Nothing is compared with a time, so nothing is missed.
+    next claim. Nothing is compared with a time, so nothing is missed. A ranker that is at work on such a board has read
+    it before the touch: it loses the board, so that it cannot clear it (S20).
     """
     connection.execute(_CLAIM_TOUCHES)
 
 
-_LIST_PENDING_BOARDS = text("""
-    SELECT game_type, period_type, period_date FROM leaderboards
-    WHERE is_pending
-    ORDER BY period_date, period_type, game_type
+# S18: final ranks first; all-time boards, which grow forever, last. The end of a period in days tells them apart.
+_IN_ORDER = """
+    ORDER BY CASE period_type WHEN 'daily' THEN period_date + 1 WHEN 'weekly' THEN period_date + 7 ELSE 'infinity' END,
+             period_type, game_type
+"""
+_LIST_PENDING_BOARDS = text(f"""
+    SELECT game_type, period_type, period_date FROM leaderboards WHERE is_pending {_IN_ORDER}
 """)
 
 
 def list_pending_boards(connection: Connection) -> list[Board]:
-    """The boards that were touched since they were last ranked, the oldest period first."""
+    """The boards that were touched since they were last ranked, the earliest end first."""
     return _boards(connection.execute(_LIST_PENDING_BOARDS))
 
 
-_LIST_TOUCHED_BOARDS = text("""
-    SELECT game_type, period_type, period_date FROM leaderboards WHERE is_pending
-    UNION
-    SELECT game_type, period_type, period_date FROM leaderboard_touches
-    ORDER BY period_date, period_type, game_type
+_LIST_TOUCHED_BOARDS = text(f"""
+    SELECT * FROM (
+        SELECT game_type, period_type, period_date FROM leaderboards WHERE is_pending
+        UNION
+        SELECT game_type, period_type, period_date FROM leaderboard_touches
+    ) AS touched {_IN_ORDER}
 """)
 
 
@@ -97,7 +107,7 @@ def take_board(connection: Connection, board: Board) -> int | None:
 
 
 _CREATE_NEW_RANKS = text("""
-    CREATE TEMPORARY TABLE IF NOT EXISTS new_ranks (id bigint PRIMARY KEY, rank integer NOT NULL)
+    CREATE TEMPORARY TABLE IF NOT EXISTS new_ranks (id bigint NOT NULL, rank integer NOT NULL)
 """)
 
 
@@ -114,23 +124,33 @@ def empty_new_ranks(connection: Connection) -> None:
     connection.execute(_EMPTY_NEW_RANKS)
 
 
-# What a ranking would write: the entries of the board whose place is not their rank.
+# What a ranking would write: the entries of the board whose place is not their rank. OFFSET 0 keeps the planner from
+# reading them in the order of the ranking index, which is random in the table: in the table's own order and sorted, a
+# board of 1M takes a third of the time, and one that is larger than the server's memory ends at all.
 _CHANGED_RANKS = f"""
     SELECT id, place FROM (
-        SELECT id, rank, row_number() OVER (ORDER BY {ORDER_BY}) AS place FROM leaderboard_entries
-        WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
+        SELECT id, rank, row_number() OVER (ORDER BY {ORDER_BY}) AS place FROM (
+            SELECT id, rank, score, created_at FROM leaderboard_entries
+            WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
+            OFFSET 0
+        ) AS board
     ) AS placed
     WHERE rank IS DISTINCT FROM place
 """
-_COMPUTE_NEW_RANKS = text(f"INSERT INTO pg_temp.new_ranks (id, rank) {_CHANGED_RANKS} ORDER BY id")
+# S18: limited by the time that is left, and not to a minute, which a large enough board would exceed each time.
+_COMPUTE_NEW_RANKS = text(f"INSERT INTO pg_temp.new_ranks (id, rank) {_CHANGED_RANKS} ORDER BY id").execution_options(
+    **WITHOUT_STATEMENT_LIMIT
+)
 
 
 def compute_new_ranks(connection: Connection, board: Board) -> None:
-    """Read the whole board and store the ranks that change in `new_ranks`."""
+    """Read the whole board on one snapshot and store the ranks that change in `new_ranks`, in the order of the ids."""
     connection.execute(_COMPUTE_NEW_RANKS, board.key)
 
 
-_COUNT_NEW_RANKS = text(f"SELECT count(*) FROM ({_CHANGED_RANKS}) AS changed")
+_COUNT_NEW_RANKS = text(f"SELECT count(*) FROM ({_CHANGED_RANKS}) AS changed").execution_options(
+    **WITHOUT_STATEMENT_LIMIT
+)
 
 
 def count_new_ranks(connection: Connection, board: Board) -> int:
@@ -155,26 +175,38 @@ def hold_board(connection: Connection, board: Board, *, generation: int) -> bool
     return connection.execute(_HOLD_BOARD, {**board.key, "generation": generation}).one_or_none() is not None
 
 
+# A range of ctids is scanned forward: the chunks follow each other without an index.
 _WRITE_NEW_RANKS = text("""
     WITH chunk AS (
-        SELECT id, rank FROM pg_temp.new_ranks WHERE id > :after_id ORDER BY id LIMIT :most
+        SELECT ctid, id, rank FROM pg_temp.new_ranks WHERE ctid > CAST(:after AS tid) LIMIT :most
     ), written AS (
         UPDATE leaderboard_entries AS entry SET rank = chunk.rank FROM chunk WHERE entry.id = chunk.id
         RETURNING entry.id
     )
-    SELECT count(*), (SELECT count(*) FROM written), coalesce(max(id), 0) FROM chunk
+    SELECT count(*), (SELECT count(*) FROM written), CAST(max(ctid) AS text) FROM chunk
 """)
 
 
-def write_new_ranks(connection: Connection, *, after_id: int, most: int) -> Chunk:
+def write_new_ranks(connection: Connection, *, after: str, most: int) -> Chunk:
     """Write the next new ranks in the order of the entries' ids, which is near that of their pages.
 
     Args:
         connection: its transaction holds the board.
-        after_id: the last id of the chunk before; 0 for the first.
+        after: the last row of the chunk before; `FIRST_RANK` for the first.
         most: rows in a chunk: few enough that score submissions do not wait.
     """
-    return Chunk(*connection.execute(_WRITE_NEW_RANKS, {"after_id": after_id, "most": most}).one())
+    return Chunk(*connection.execute(_WRITE_NEW_RANKS, {"after": after, "most": most}).one())
+
+
+_COMMIT_WITHOUT_WAITING = text("SET LOCAL synchronous_commit = off")
+
+
+def commit_without_waiting(connection: Connection) -> None:
+    """Leave this chunk's way to the disk to the commit that finishes the board, which makes all before it durable.
+
+    A server that crashes in between forgets ranks of a board that is still pending: they are computed again.
+    """
+    connection.execute(_COMMIT_WITHOUT_WAITING)
 
 
 # S02: until the next touch there is nothing to rank, however many slots pass or were missed.

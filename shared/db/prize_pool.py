@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
-from shared.db.ranking import ORDER_BY
+from shared.db.ranking import AFTER, ORDER_BY
 from shared.domain.board import Board
 
 
@@ -28,12 +28,26 @@ class Winner(NamedTuple):
     """The entry that wins a pool.
 
     Attributes:
-        place: in the ranking order, from 1; those before it were passed over.
+        place: in ranking order, from 1, among the entries that were read.
     """
 
     entry_id: int
     player_address: str
     score: int
+    place: int
+
+
+class Place(NamedTuple):
+    """Where a slice of a board ends: its last entry.
+
+    Attributes:
+        created_at: as PostgreSQL writes it: no value is too odd to continue from.
+        place: in the slice, from 1: how many entries it has.
+    """
+
+    score: int
+    created_at: str
+    id: int
     place: int
 
 
@@ -85,64 +99,81 @@ def lock_active_pool(connection: Connection, pool: Pool) -> bool:
     return connection.execute(_LOCK_ACTIVE_POOL, {"pool_id": pool.id}).one_or_none() is not None
 
 
-# S09: each condition of the join is one that a forged entry, or one whose session is gone, does not meet.
-_FIND_WINNER = text(f"""
-    SELECT placed.id, placed.player_address, placed.score, placed.place
-    FROM (
+def _slice(condition: str = "") -> str:
+    """The next entries of a board in ranking order, each with its place among them."""
+    return f"""
         SELECT *, row_number() OVER (ORDER BY {ORDER_BY}) AS place FROM leaderboard_entries
-        WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
-    ) AS placed
-    JOIN game_sessions AS session
-      ON session.id = placed.session_id
-     AND session.status = 'completed'
-     AND session.player_address = placed.player_address
-     AND session.game_type = placed.game_type
-     AND session.score = placed.score
-     AND session.completed_at >= :starts_at
-     AND session.completed_at < :ends_at
-    ORDER BY placed.place
+        WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date {condition}
+        ORDER BY {ORDER_BY}
+        LIMIT :most
+    """
+
+
+# S16: OFFSET 0 keeps the planner from joining any other way than entry by entry, each with its session's key, until one
+# is found. S09: each condition on the session is one that a forged entry, or one whose session is gone, does not meet.
+_FIND_WINNER, _FIND_WINNER_AFTER = (
+    text(f"""
+    SELECT entry.id, entry.player_address, entry.score, entry.place
+    FROM ({entries}) AS entry
+    CROSS JOIN LATERAL (
+        SELECT FROM game_sessions AS session
+        WHERE session.id = entry.session_id
+          AND session.status = 'completed'
+          AND session.player_address = entry.player_address
+          AND session.game_type = entry.game_type
+          AND session.score = entry.score
+          AND session.completed_at >= :starts_at
+          AND session.completed_at < :ends_at
+        OFFSET 0
+    ) AS its_session
+    ORDER BY {ORDER_BY}
     LIMIT 1
-""")
+    """)
+    for entries in (_slice(), _slice(f"AND {AFTER}"))
+)
 
 
-def find_winner(connection: Connection, pool: Pool, *, starts_at: datetime, ends_at: datetime) -> Winner | None:
-    """The first entry in ranking order that its own completed session backs; None if there is none.
+def find_winner(
+    connection: Connection, pool: Pool, *, starts_at: datetime, ends_at: datetime, most: int, after: Place | None = None
+) -> Winner | None:
+    """The first entry in ranking order that its own completed session backs; None if there is none in this slice.
 
     Args:
         connection: its transaction holds the lock of the pool, unless this is a preview.
         pool: whose board the entry is on.
         starts_at: the period's first instant: the session was completed in the period.
         ends_at: the first instant after it.
+        most: entries in the slice.
+        after: the end of the slice before; None for the first.
     """
-    parameters = {**pool.board.key, "starts_at": starts_at, "ends_at": ends_at}
-    row = connection.execute(_FIND_WINNER, parameters).one_or_none()
+    parameters = {**_slice_of(pool, most=most, after=after), "starts_at": starts_at, "ends_at": ends_at}
+    row = connection.execute(_FIND_WINNER_AFTER if after else _FIND_WINNER, parameters).one_or_none()
     return Winner(*row) if row is not None else None
 
 
-_LIST_LEADING_ENTRIES = text(f"""
-    SELECT id, player_address, score FROM leaderboard_entries
-    WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
-    ORDER BY {ORDER_BY}
-    LIMIT :most
-""")
+_FIND_SLICE_END, _FIND_SLICE_END_AFTER = (
+    text(f"""
+    SELECT score, created_at::text, id, place FROM ({entries}) AS entry
+    ORDER BY place DESC
+    LIMIT 1
+    """)
+    for entries in (_slice(), _slice(f"AND {AFTER}"))
+)
+
+
+def find_slice_end(connection: Connection, pool: Pool, *, most: int, after: Place | None = None) -> Place | None:
+    """Where the slice that begins behind a place ends; None if no entry is there."""
+    parameters = _slice_of(pool, most=most, after=after)
+    row = connection.execute(_FIND_SLICE_END_AFTER if after else _FIND_SLICE_END, parameters).one_or_none()
+    return Place(*row) if row is not None else None
+
+
+_LIST_LEADING_ENTRIES = text(f"SELECT id, player_address, score FROM ({_slice()}) AS entry ORDER BY place")
 
 
 def list_leading_entries(connection: Connection, pool: Pool, *, most: int) -> list[PassedOver]:
     """The first entries of the pool's board in ranking order, at most so many."""
-    rows = connection.execute(_LIST_LEADING_ENTRIES, {**pool.board.key, "most": most})
-    return [PassedOver(*row) for row in rows]
-
-
-_COUNT_ENTRIES = text("""
-    SELECT count(*) FROM leaderboard_entries
-    WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
-""")
-
-
-def count_entries(connection: Connection, pool: Pool) -> int:
-    """How many entries the pool's board has."""
-    count: int = connection.execute(_COUNT_ENTRIES, pool.board.key).scalar_one()
-    return count
+    return [PassedOver(*row) for row in connection.execute(_LIST_LEADING_ENTRIES, _slice_of(pool, most=most))]
 
 
 _MARK_SETTLED = text("""
@@ -156,8 +187,12 @@ _MARK_SETTLED = text("""
 def mark_settled(
     connection: Connection, pool: Pool, *, winner: Winner | None, passed_over: int, now: datetime, run_id: str
 ) -> None:
-    """Finalize a pool that this transaction has locked. From here on the database refuses to change it."""
-    connection.execute(
+    """Finalize a pool that this transaction has locked. From here on the database refuses to change it.
+
+    Raises:
+        RuntimeError: the database did not do it, and sent no error.
+    """
+    marked = connection.execute(
         _MARK_SETTLED,
         {
             "pool_id": pool.id,
@@ -168,6 +203,8 @@ def mark_settled(
             "passed_over": passed_over,
         },
     )
+    if marked.rowcount != 1:  # S35: what a trigger of the platform or a policy suppresses is no settlement
+        raise RuntimeError(f"prize pool {pool.id} could not be marked: a trigger or a policy suppressed the update")
 
 
 _SETTLED_POOL = """
@@ -193,6 +230,48 @@ _GET_POOL = text(f"{_SETTLED_POOL} WHERE id = :pool_id")
 def get_pool(connection: Connection, pool: Pool) -> SettledPool:
     """The pool with its current amount."""
     return _settled_pool(connection.execute(_GET_POOL, {"pool_id": pool.id}).one())
+
+
+# A daily period ends when the day after its date begins, a weekly one seven days after. The touches are what was played
+# since the last ranking; all other boards have one row each in the other table.
+_LIST_PERIODS_WITHOUT_POOL = text("""
+    SELECT game_type, period_type, period_date
+    FROM (
+        SELECT game_type, period_type, period_date FROM leaderboards
+        UNION
+        SELECT game_type, period_type, period_date FROM leaderboard_touches
+    ) AS played
+    WHERE (period_type = 'daily' AND period_date >= :week_ago AND period_date < :today
+        OR period_type = 'weekly' AND period_date > :two_weeks_ago AND period_date <= :week_ago)
+      AND EXISTS (
+        SELECT FROM prize_pools AS pool
+        WHERE pool.game_type = played.game_type AND pool.period_type = played.period_type
+      )
+      AND NOT EXISTS (
+        SELECT FROM prize_pools AS pool
+        WHERE pool.game_type = played.game_type
+          AND pool.period_type = played.period_type
+          AND pool.period_date = played.period_date
+      )
+    ORDER BY period_date, period_type, game_type
+""")
+
+
+def list_periods_without_pool(
+    connection: Connection, *, today: date, week_ago: date, two_weeks_ago: date
+) -> list[Board]:
+    """The boards that were played, ended within the seven days before today, and have no pool.
+
+    Only where the game has had a pool for this type of period: an arcade may have none for weeks.
+    """
+    days = {"today": today, "week_ago": week_ago, "two_weeks_ago": two_weeks_ago}
+    return [Board.from_key(*row) for row in connection.execute(_LIST_PERIODS_WITHOUT_POOL, days)]
+
+
+def _slice_of(pool: Pool, *, most: int, after: Place | None = None) -> dict[str, Any]:
+    """The parameters of a slice."""
+    behind = {"after_score": after.score, "after_created_at": after.created_at, "after_id": after.id} if after else {}
+    return {**pool.board.key, "most": most, **behind}
 
 
 def _pool(row: Row[*tuple[Any, ...]]) -> Pool:

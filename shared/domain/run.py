@@ -1,17 +1,28 @@
 """What the runner gives to a job, and gets back: the run, and the outcome of its work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.tick import Tick
 from shared.metrics import Metric
 
-# A job starts nothing new when less than this is left of its invocation: enough for the statement under way to
-# finish, the result to be read and the run to be recorded.
-STOP_BEFORE_LIMIT = timedelta(seconds=15)
+# S19: kept of an invocation for the record of the run: DynamoDB's client gives up after two attempts of 2 s to connect
+# and 3 s to read, with up to a second between them. No statement lasts longer than until then.
+REPORTING_TIME = timedelta(seconds=12)
+# A job starts nothing new when less than this is left of its invocation: enough for its last statements too.
+STOP_BEFORE_LIMIT = REPORTING_TIME + timedelta(seconds=3)
+
+
+class OutOfTimeError(ArcadeJobsError):
+    """The job has to stop in the middle of something, for lack of time; the next attempt continues."""
+
+
+Result = Mapping[str, Any]  # JSON-ready, in the job's own shape
+Merge = Callable[[Result, Result], Result]
 
 
 class RunStatus(StrEnum):
@@ -42,7 +53,22 @@ class Run:
     @property
     def must_stop(self) -> bool:
         """Whether the job leaves the rest to the next attempt, for lack of time."""
-        return self.time_left() < STOP_BEFORE_LIMIT
+        return self.must_stop_after(timedelta())
+
+    def must_stop_after(self, pause: timedelta) -> bool:
+        """Whether there is no time for anything after a pause."""
+        return self.time_left() - pause < STOP_BEFORE_LIMIT
+
+
+def take_latest(earlier: Result, latest: Result) -> dict[str, Any]:
+    """The result of two attempts of which nothing adds up: the latest value of each key.
+
+    Of a list that was cut to fit, `cut` has the true length (docs/design.md, Result).
+    """
+    cut = {name: length for name, length in earlier.get("cut", {}).items() if name not in latest}
+    cut |= latest.get("cut", {})
+    merged = {name: value for name, value in {**earlier, **latest}.items() if name != "cut"}
+    return merged | {"cut": cut} if cut else merged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +81,16 @@ class Outcome:
         items_failed: how many pools, boards or steps failed: the metric `ItemsFailed`.
         is_complete: False when the run stopped for lack of time.
         metrics: further counts to publish.
+        merge: the result of a run from those of two attempts, an earlier and the latest. It is the earlier one,
+            unchanged, if the latest did nothing.
     """
 
-    result: dict[str, Any]
+    result: Result
     items_processed: int
     items_failed: int
     is_complete: bool = True
     metrics: dict[Metric, int] = field(default_factory=dict)
+    merge: Merge = take_latest
 
     @property
     def status(self) -> RunStatus:

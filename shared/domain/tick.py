@@ -11,7 +11,7 @@ from shared.domain.errors import ArcadeJobsError
 
 SCHEDULED_EVENT = "Scheduled Event"  # the detail-type of EventBridge; our Scheduler input carries it too
 MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run")
-MAX_AHEAD = timedelta(minutes=5)  # a time further ahead of the wall clock is refused: its scores have not come
+MAX_AHEAD = timedelta(minutes=5)  # of a scheduled event's time; up to that it is waited for: two clocks differ
 MAX_TEXT = 500  # characters of actor and reason
 EXAMPLE_TIME = "2026-01-12T00:00:00Z"
 # Python's own reading is wider, and differs between its versions: week dates, any separator, no hyphens.
@@ -75,7 +75,8 @@ class Tick:
             request_id: the id of the invocation.
 
         Raises:
-            BadEventError: the event is malformed, or its time lies more than five minutes ahead.
+            BadEventError: the event is malformed, or its time lies ahead: of a manual one at all, of a scheduled one
+                more than five minutes.
         """
         if not isinstance(event, Mapping):
             raise BadEventError(f"event: expected a JSON object, got {_shown(event)}")
@@ -84,7 +85,7 @@ class Tick:
                 raise BadEventError(f"event dry_run: {_shown(event['dry_run'])} does not belong in a scheduled event")
             if event.get("time") is None:
                 raise BadEventError(f"event time: missing; a scheduled event carries one, such as {EXAMPLE_TIME}")
-            at = _read_time(event["time"], now)
+            at = _read_time(event["time"], now, ahead=MAX_AHEAD)
             return cls(at=at, trigger=Trigger.SCHEDULED, slot=_cut(at), request_id=request_id)
         for key in event:
             if key not in MANUAL_KEYS:
@@ -95,7 +96,8 @@ class Tick:
         if not isinstance(dry_run, bool):
             raise BadEventError(f"event dry_run: expected true or false, got {_shown(dry_run)}")
         has_time = "time" in event
-        at = _read_time(event["time"], now) if has_time else now.astimezone(UTC)
+        # S27: a run before its slot would leave the real one with what it had not seen.
+        at = _read_time(event["time"], now, ahead=timedelta()) if has_time else now.astimezone(UTC)
         return cls(
             at=at,
             trigger=Trigger.MANUAL,
@@ -107,8 +109,8 @@ class Tick:
         )
 
 
-def _read_time(value: Any, now: datetime) -> datetime:
-    """An aware RFC 3339 instant, not more than `MAX_AHEAD` after now; in UTC."""
+def _read_time(value: Any, now: datetime, *, ahead: timedelta) -> datetime:
+    """An aware RFC 3339 instant, not more than so much after now; in UTC."""
     if not isinstance(value, str):
         raise BadEventError(f"event time: expected text such as {EXAMPLE_TIME}, got {_shown(value)}")
     try:
@@ -121,7 +123,7 @@ def _read_time(value: Any, now: datetime) -> datetime:
         raise BadEventError(f"event time: {_shown(value)} has no zone; write it as in {EXAMPLE_TIME}")
     if at < EARLIEST:
         raise BadEventError(f"event time: {_shown(value)} is before 1970")
-    if at - now > MAX_AHEAD:
+    if at - now > ahead:
         raise BadEventError(
             f"event time: {_shown(value)} is in the future; it is now {now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         )

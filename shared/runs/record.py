@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_type_hints
 
-from shared.domain.run import RunStatus
+from shared.domain.run import Merge, Result, RunStatus
 
 MAX_RESULT_BYTES = 300_000  # of an item's 400 KB; the rest is for the other attributes
 
@@ -30,8 +30,9 @@ class RunRecord:
         dry_run: whether nothing was changed.
         actor: who triggered it by hand.
         reason: why they did.
-        result: the job's own, in full or with its lists cut; None while it runs, and in lists of runs.
-        duplicate: whether it is the stored result of an earlier attempt.
+        result: the job's own, of all attempts that ended, in full or with its lists cut; None before the first end, and
+            in lists of runs.
+        duplicate: whether it is the stored result of earlier attempts, which left nothing to do.
     """
 
     run_id: str
@@ -101,15 +102,65 @@ def cut_to_fit(result: Mapping[str, Any], *, max_bytes: int = MAX_RESULT_BYTES) 
         max_bytes: of its JSON text.
 
     Returns:
-        The result; when it was cut, with a further key `cut` that holds the true length of each list that was.
+        The result; when it was cut, now or before it was merged, with a further key `cut` that holds the true length of
+        each list that was.
     """
     longest = max((len(value) for value in result.values() if isinstance(value, list)), default=0)
     fitting = dict(result)
     while len(json.dumps(fitting)) > max_bytes and longest > 0:
         longest //= 2
-        lengths = {name: len(v) for name, v in result.items() if isinstance(v, list) and len(v) > longest}
-        fitting = {**result, **{name: result[name][:longest] for name in lengths}, "cut": lengths}
+        cut = {name for name, value in result.items() if isinstance(value, list) and len(value) > longest}
+        lengths = {name: len(result[name]) for name in cut} | result.get("cut", {})
+        fitting = {**result, **{name: result[name][:longest] for name in cut}, "cut": lengths}
     return fitting
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedAttempt:
+    """What becomes of a run when an attempt ends.
+
+    Attributes:
+        stored: the record of the run.
+        returned: that of the attempt: its own end, with the result of all attempts.
+    """
+
+    stored: RunRecord
+    returned: RunRecord
+
+
+def merge_attempt(run: RunRecord | None, ended: RunRecord, merge: Merge) -> MergedAttempt:
+    """Merge the end of an attempt into its run (docs/design.md, Runs).
+
+    Args:
+        run: as it is stored; None if it is not.
+        ended: the attempt; its number is 0 if it was not counted when it began.
+        merge: the results of two attempts into one.
+    """
+    if run is None:
+        ended = replace(ended, attempt=max(ended.attempt, 1))
+        return MergedAttempt(stored=ended, returned=ended)
+    ended = replace(ended, attempt=ended.attempt or run.attempt + 1)
+    returned = _with_result(ended, run.result, ended.result, merge)
+    stored = _with_result(run, ended.result, run.result, merge) if _stands(run, ended) else returned
+    # S27: the number never goes backwards.
+    return MergedAttempt(stored=replace(stored, attempt=max(run.attempt, ended.attempt)), returned=returned)
+
+
+def _stands(run: RunRecord, ended: RunRecord) -> bool:
+    """Whether the run keeps the end that it has, and takes over no more than the result of an attempt."""
+    if run.status is ended.status is RunStatus.SUCCEEDED:
+        return run.attempt > ended.attempt
+    if ended.status is RunStatus.SUCCEEDED:
+        return False
+    if run.status is RunStatus.SUCCEEDED:
+        # What began before that success may have failed at what the success then did. Scheduled, it is tried again.
+        return run.finished_at is not None and run.finished_at > ended.started_at
+    return run.attempt > ended.attempt  # a newer attempt is at work, or has ended
+
+
+def _with_result(record: RunRecord, earlier: Result | None, latest: Result | None, merge: Merge) -> RunRecord:
+    result = merge(earlier, latest) if earlier and latest else earlier or latest
+    return replace(record, result=result, counts=count_numbers(result) if result is not None else None)
 
 
 def format_instant(instant: datetime) -> str:

@@ -1,17 +1,21 @@
 """The one way in which every job runs: record the start, work, record the end, report (docs/design.md, Runs)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from shared.domain.errors import ArcadeJobsError
-from shared.domain.run import Outcome, Run, RunStatus
+from shared.domain.run import Merge, Outcome, OutOfTimeError, Result, Run, RunStatus, take_latest
 from shared.domain.tick import Tick
 from shared.metrics import Metric
 from shared.observability import logger, publish_metrics
-from shared.runs.record import RunRecord, count_numbers
-from shared.runs.store import RunStore, RunStoreError
+from shared.runs.record import RunRecord, count_numbers, merge_attempt
+from shared.runs.store import Attempt, RunStore, RunStoreError
+
+WAIT_STEP = 1.0  # seconds between two readings of the clock while the scheduled time lies ahead
+# CloudWatch takes nothing older:
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+OLDEST_METRIC = timedelta(days=14)
 
 
 class RunNotSucceededError(ArcadeJobsError):
@@ -26,12 +30,14 @@ class Runner:
         store: where runs are remembered.
         stage: a dimension of the metrics.
         clock: the wall clock, aware.
+        sleep: waits for so many seconds.
         describe: an exception in one line, without secrets.
     """
 
     store: RunStore
     stage: str
     clock: Callable[[], datetime]
+    sleep: Callable[[float], None]
     describe: Callable[[BaseException], str]
 
     def run(
@@ -39,10 +45,12 @@ class Runner:
     ) -> RunRecord:
         """Run a job once for a tick.
 
-        1. Record the start. A run that succeeded before is returned as it was, and nothing is done.
-        2. Work. An exception fails the run; items that failed make it partial; a lack of time makes it incomplete.
-        3. Record the end, publish the counts, log the whole result.
-        4. Raise, if the run is scheduled and did not succeed.
+        1. Wait for the scheduled time, should it lie ahead.
+        2. Record the start.
+        3. Work. An exception fails the run; items that failed make it partial; a lack of time makes it incomplete.
+        4. Record the end, publish the counts, log the whole result. Of a run that had succeeded, and in which nothing
+           was left to do, the stored record is returned instead.
+        5. Raise, if the run is scheduled and did not succeed.
 
         A runs table that cannot be reached stops neither the work nor its report: metric `RunNotRecorded`.
 
@@ -55,19 +63,19 @@ class Runner:
         Raises:
             RunNotSucceededError: a scheduled run ended as anything but succeeded.
         """
-        run_id = tick.run_id(job)
-        logger.thread_safe_append_keys(run_id=run_id, job=job)
+        run = Run(id=tick.run_id(job), tick=tick, time_left=time_left)
+        logger.thread_safe_append_keys(run_id=run.id, job=job)
         try:
-            record, is_recorded = self._start(run_id, job, tick, time_left())
-            if record.duplicate:
-                logger.info("run has succeeded before; nothing done", extra={"attempt": record.attempt})
-                return record
-            record, counts = self._work(record, Run(id=run_id, tick=tick, time_left=time_left), work)
-            is_recorded = self._finish(record) and is_recorded
-            if not is_recorded:
-                counts[Metric.RUN_NOT_RECORDED] = 1
+            self._wait_for_slot(run)
+            attempt, is_recorded = self._start(run, job)
+            end = self._work(attempt.record, run, work)
+            if attempt.success is not None and end.adds_nothing_to(attempt.success):
+                logger.info("run has succeeded before; nothing left to do", extra={"attempt": attempt.success.attempt})
+                return replace(attempt.success, duplicate=True)
+            record, is_closed = self._finish(attempt, end)
+            counts = end.counts if is_recorded and is_closed else {**end.counts, Metric.RUN_NOT_RECORDED: 1}
             if not record.dry_run:
-                publish_metrics(counts, job=job, stage=self.stage, run_id=run_id)
+                self._publish(counts, run, job)
             logger.info(f"run {record.status}", extra={"run": record.to_json()})
         finally:
             logger.thread_safe_clear_keys()
@@ -76,35 +84,44 @@ class Runner:
             raise RunNotSucceededError(_summary(record))
         return record
 
-    def _start(self, run_id: str, job: str, tick: Tick, time_left: timedelta) -> tuple[RunRecord, bool]:
+    def _wait_for_slot(self, run: Run) -> None:
+        """Until the scheduled time, by our clock too: no run begins before it (S27)."""
+        while (ahead := run.tick.at - self.clock()) > timedelta():
+            if run.must_stop:
+                raise RunNotSucceededError(f"run {run.id} not begun: its time is {ahead} ahead, and no time is left")
+            self.sleep(min(ahead.total_seconds(), WAIT_STEP))
+
+    def _start(self, run: Run, job: str) -> tuple[Attempt, bool]:
         now = self.clock()
         record = RunRecord(
-            run_id=run_id,
+            run_id=run.id,
             job=job,
-            trigger=str(tick.trigger),
-            scheduled_at=tick.at,
+            trigger=str(run.tick.trigger),
+            scheduled_at=run.tick.at,
             status=RunStatus.RUNNING,
             attempt=0,
             started_at=now,
-            deadline_at=now + time_left,
-            dry_run=tick.dry_run,
-            actor=tick.actor,
-            reason=tick.reason,
+            deadline_at=now + run.time_left(),
+            dry_run=run.tick.dry_run,
+            actor=run.tick.actor,
+            reason=run.tick.reason,
         )
         try:
             return self.store.start(record), True
         except RunStoreError as error:
             logger.error("run not recorded at its start; the job works anyway", extra={"error": str(error)})
-            return record, False
+            return Attempt(record=record), False
 
-    def _work(self, record: RunRecord, run: Run, work: Callable[[Run], Outcome]) -> tuple[RunRecord, dict[Metric, int]]:
-        """The record with its end, and the counts to publish."""
+    def _work(self, record: RunRecord, run: Run, work: Callable[[Run], Outcome]) -> "_End":
         try:
             outcome = work(run)
+        except OutOfTimeError:  # S19: in a statement on which all depends
+            outcome = Outcome(result={"errors": []}, items_processed=0, items_failed=0, is_complete=False)
         except Exception as error:  # noqa: BLE001 - it is recorded, and raised if the run is scheduled
             logger.exception("run failed")
             result = {"errors": [{"error": self.describe(error)}]}
-            return self._ended(record, RunStatus.FAILED, result), {Metric.RUN_FAILED: 1}
+            failed = self._ended(record, RunStatus.FAILED, result)
+            return _End(record=failed, counts={Metric.RUN_FAILED: 1}, merge=take_latest)
         verdict = Metric.RUN_SUCCEEDED if outcome.status is RunStatus.SUCCEEDED else Metric.RUN_FAILED
         counts = {
             verdict: 1,
@@ -112,18 +129,51 @@ class Runner:
             Metric.ITEMS_FAILED: outcome.items_failed,
             **outcome.metrics,
         }
-        return self._ended(record, outcome.status, outcome.result), counts
+        return _End(record=self._ended(record, outcome.status, outcome.result), counts=counts, merge=outcome.merge)
 
-    def _ended(self, record: RunRecord, status: RunStatus, result: dict[str, Any]) -> RunRecord:
+    def _ended(self, record: RunRecord, status: RunStatus, result: Result) -> RunRecord:
         return replace(record, status=status, finished_at=self.clock(), result=result, counts=count_numbers(result))
 
-    def _finish(self, record: RunRecord) -> bool:
+    def _finish(self, attempt: Attempt, end: "_End") -> tuple[RunRecord, bool]:
         try:
-            self.store.finish(record)
+            return self.store.finish(attempt, end.record, end.merge), True
         except RunStoreError as error:
             logger.error("run not recorded at its end", extra={"error": str(error)})
-            return False
-        return True
+            run = attempt.stored.record
+            return merge_attempt(run, end.record, end.merge).returned if run is not None else end.record, False
+
+    def _publish(self, counts: Mapping[Metric, int], run: Run, job: str) -> None:
+        """Publish what a run counted as of now, but its success as of its slot.
+
+        S30: so a success in the past does not end a silence that began later.
+        """
+        now = self.clock()
+        of_now = dict(counts)
+        of_slot = {Metric.RUN_SUCCEEDED: succeeded} if (succeeded := of_now.pop(Metric.RUN_SUCCEEDED, 0)) else {}
+        if now - run.tick.at <= OLDEST_METRIC:
+            publish_metrics(of_slot, at=run.tick.at, job=job, stage=self.stage, run_id=run.id)
+        publish_metrics(of_now, at=now, job=job, stage=self.stage, run_id=run.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _End:
+    """The end of an attempt, before it is recorded.
+
+    Attributes:
+        record: of the attempt alone.
+        counts: what it publishes.
+        merge: its result into that of the run.
+    """
+
+    record: RunRecord
+    counts: Mapping[Metric, int]
+    merge: Merge
+
+    def adds_nothing_to(self, success: RunRecord) -> bool:
+        """Whether it found nothing left to do in a run that had succeeded, and nothing that its record lacks (S27)."""
+        is_idle = self.record.status is RunStatus.SUCCEEDED and not self.counts[Metric.ITEMS_PROCESSED]
+        earlier, latest = success.result or {}, self.record.result or {}
+        return is_idle and self.merge(earlier, latest) == earlier
 
 
 def _summary(record: RunRecord) -> str:

@@ -1,27 +1,79 @@
 """Run records in DynamoDB: it remembers, and decides nothing (docs/design.md, Runs)."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.domain.errors import ArcadeJobsError
-from shared.domain.run import RunStatus
-from shared.runs.record import RunRecord
+from shared.domain.run import Merge, RunStatus, take_latest
+from shared.runs.record import STORED_ATTRIBUTES, RunRecord, merge_attempt
 from shared.runs.table import ANY_JOB, BY_JOB, BY_START, PARTITION_KEY, RUNNING, TIME_TO_LIVE, RunsIndex
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 KEPT_FOR = timedelta(days=400)  # of history: a year and a month
+ROUNDS = 20  # of a write that others overtake: more deliveries than this do not end within one write of each other
+# All but the key. The last two are in no index: the projections of a deployed one cannot change.
+ATTRIBUTES = (
+    *(name for name in STORED_ATTRIBUTES if name != PARTITION_KEY),
+    *("history", "running", TIME_TO_LIVE, "revision", "merged"),
+)
 
 Item = Mapping[str, Any]
 
 
 class RunStoreError(ArcadeJobsError):
     """The runs table could not be read or written."""
+
+
+class _ConditionError(Exception):
+    """A write was refused by its condition."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__()
+        self.item = item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A run as the table has it.
+
+    Attributes:
+        record: None: there is none, or it has expired.
+        revision: counts the writes; None before the first.
+        merged: the tokens of the attempts whose ends it has.
+    """
+
+    record: RunRecord | None = None
+    revision: int | None = None
+    merged: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt that was opened, or could not be.
+
+    Attributes:
+        record: its own; of a run that has succeeded, or could not be reached, the number is counted at the end.
+        stored: the run, as it was then.
+        token: by which the run remembers that it has this attempt's end.
+    """
+
+    record: RunRecord
+    stored: Stored = field(default_factory=Stored)
+    token: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def success(self) -> RunRecord | None:
+        """The record of a run that had succeeded."""
+        record = self.stored.record
+        return record if record is not None and record.status is RunStatus.SUCCEEDED else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,70 +90,66 @@ class RunStore:
     table_name: str
     clock: Callable[[], datetime]
 
-    def start(self, record: RunRecord) -> RunRecord:
+    def start(self, record: RunRecord) -> Attempt:
         """Open an attempt; the number of it is counted here.
 
         A run that is running, or was left so by a crash, is opened again: PostgreSQL guards every pool and board, so
-        overlap is safe. One that succeeded stays as it is.
+        overlap is safe. One that succeeded stays as it is until the attempt ends: a crash leaves it succeeded (S27).
+        One that has expired and not yet been removed counts as absent (S31).
+
+        Raises:
+            RunStoreError: the table cannot be reached or written.
+        """
+        values = {**_attributes(record), "history": ANY_JOB, "running": ANY_JOB, TIME_TO_LIVE: _expiry(record)}
+        kept = ("attempt", "revision", "merged", "result", "counts")
+        for _ in range(ROUNDS):
+            try:
+                item = self._update(
+                    record.run_id,
+                    set_=values,
+                    remove=[name for name in ATTRIBUTES if name not in values and name not in kept],
+                    add={"attempt": 1, "revision": 1},
+                    condition="attribute_not_exists(#run_id) OR (#status <> :succeeded AND #expires_at > :now)",
+                    names=(PARTITION_KEY, "status", TIME_TO_LIVE),
+                    parameters={"succeeded": str(RunStatus.SUCCEEDED), "now": self._now()},
+                )
+            except _ConditionError as failed:
+                stored = self._stored(failed.item)
+                if stored.record is not None:
+                    return Attempt(record=record, stored=stored)
+                with suppress(_ConditionError):  # else another delivery was first: it is there now
+                    return Attempt(
+                        record=replace(record, attempt=1), stored=self._put(replace(record, attempt=1), stored)
+                    )
+            else:
+                stored = self._stored(item)
+                return Attempt(record=replace(record, attempt=int(item["attempt"]["N"])), stored=stored)
+        raise RunStoreError(f"runs table: {record.run_id} changed {ROUNDS} times while it was opened")
+
+    def finish(self, attempt: Attempt, ended: RunRecord, merge: Merge = take_latest) -> RunRecord:
+        """Close an attempt: merge its end and its result into the run's record (`merge_attempt`).
+
+        Optimistic: the write is conditional on the revision that was read, so that deliveries which overlap lose
+        nothing that another stored, and each attempt is merged once (S27).
 
         Returns:
-            The record with its attempt; or the stored one, `duplicate`, of a run that has succeeded.
+            The record of the attempt: its own end, and the result of all attempts.
 
         Raises:
             RunStoreError: the table cannot be reached or written.
         """
-        values = {**_attributes(record), "history": ANY_JOB, "running": ANY_JOB, TIME_TO_LIVE: self._expiry(record)}
-        try:
-            response = self.client.update_item(
-                TableName=self.table_name,
-                Key={PARTITION_KEY: {"S": record.run_id}},
-                UpdateExpression=_set(values) + " ADD attempt :one REMOVE finished_at, duration_ms, #result, #counts",
-                # S01: a later delivery finds what succeeded, and opens nothing.
-                ConditionExpression="attribute_not_exists(#status) OR #status <> :succeeded",
-                ExpressionAttributeNames={**_names(values), "#result": "result", "#counts": "counts"},
-                ExpressionAttributeValues={
-                    **_values(values),
-                    ":one": {"N": "1"},
-                    ":succeeded": {"S": RunStatus.SUCCEEDED},
-                },
-                ReturnValues="UPDATED_NEW",
-            )
-        except self.client.exceptions.ConditionalCheckFailedException:
-            stored = self.get(record.run_id)
-            if stored is None:  # it expired between the two calls
-                return replace(record, attempt=1)
-            return replace(stored, duplicate=True)
-        except (BotoCoreError, ClientError) as error:
-            raise RunStoreError(_describe(error)) from error
-        return replace(record, attempt=int(response["Attributes"]["attempt"]["N"]))
-
-    def finish(self, record: RunRecord) -> None:
-        """Close an attempt with its status and result.
-
-        An attempt that succeeded is final. One that did not leaves the record alone when a newer attempt has begun or
-        the run has succeeded meanwhile.
-
-        Raises:
-            RunStoreError: the table cannot be reached or written.
-        """
-        values = {**_attributes(record), "history": ANY_JOB, TIME_TO_LIVE: self._expiry(record)}
-        values["attempt"] = max(record.attempt, 1)
-        is_ours = "(attribute_not_exists(attempt) OR attempt <= :attempt)"
-        is_open = "(attribute_not_exists(#status) OR #status <> :succeeded)"
-        succeeded = record.status is RunStatus.SUCCEEDED
-        try:
-            self.client.update_item(
-                TableName=self.table_name,
-                Key={PARTITION_KEY: {"S": record.run_id}},
-                UpdateExpression=_set(values) + " REMOVE running",
-                ConditionExpression=is_open if succeeded else f"{is_open} AND {is_ours}",
-                ExpressionAttributeNames=_names(values),
-                ExpressionAttributeValues={**_values(values), ":succeeded": {"S": RunStatus.SUCCEEDED}},
-            )
-        except self.client.exceptions.ConditionalCheckFailedException:
-            return  # another attempt of the same run has the last word
-        except (BotoCoreError, ClientError) as error:
-            raise RunStoreError(_describe(error)) from error
+        stored = attempt.stored
+        for _ in range(ROUNDS):
+            merged = merge_attempt(stored.record, ended, merge)
+            try:
+                self._put(merged.stored, stored, token=attempt.token)
+            except _ConditionError as failed:
+                stored = self._stored(failed.item)
+                if attempt.token not in stored.merged:
+                    continue
+                # The client sent the write again, since the response to the first was lost.
+            return merged.returned
+        raise RunStoreError(f"runs table: {ended.run_id} changed {ROUNDS} times while it was closed")
 
     def get(self, run_id: str) -> RunRecord | None:
         """The run of this id, with its result; None if there is none, or it has expired.
@@ -116,7 +164,7 @@ class RunStore:
         except (BotoCoreError, ClientError) as error:
             raise RunStoreError(_describe(error)) from error
         item = response.get("Item")
-        if item is None or int(item[TIME_TO_LIVE]["N"]) <= self.clock().timestamp():
+        if item is None or self._has_expired(item):
             return None
         return self._record(item)
 
@@ -152,7 +200,7 @@ class RunStore:
             "ExpressionAttributeNames": {"#partition": index.partition_key, "#expiry": TIME_TO_LIVE},
             "ExpressionAttributeValues": {
                 ":partition": {"S": partition},
-                ":now": {"N": str(int(self.clock().timestamp()))},
+                ":now": {"N": str(self._now())},
             },
             "ScanIndexForward": False,
         }
@@ -171,31 +219,111 @@ class RunStore:
                 return
             request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
-    def _expiry(self, record: RunRecord) -> int:
-        return int((record.started_at + KEPT_FOR).timestamp())
+    def _put(self, record: RunRecord, stored: Stored, *, token: str | None = None) -> Stored:
+        """Replace a whole item, unless it has changed since it was read."""
+        tokens = stored.merged | {token} if token else stored.merged
+        revision = (stored.revision or 0) + 1
+        values = {
+            **_attributes(record),
+            "attempt": record.attempt,
+            "history": ANY_JOB,
+            TIME_TO_LIVE: _expiry(record),
+            "revision": revision,
+            **({"running": ANY_JOB} if record.status is RunStatus.RUNNING else {}),
+            **({"merged": tokens} if tokens else {}),
+        }
+        is_known = stored.revision is not None
+        self._update(
+            record.run_id,
+            set_=values,
+            remove=[name for name in ATTRIBUTES if name not in values],
+            condition="#revision = :known" if is_known else "attribute_not_exists(#revision)",
+            parameters={"known": stored.revision} if is_known else {},
+        )
+        return Stored(record=record, revision=revision, merged=tokens)
+
+    def _update(
+        self,
+        run_id: str,
+        *,
+        set_: Mapping[str, Any],
+        remove: Collection[str],
+        add: Mapping[str, int] | None = None,
+        condition: str,
+        names: Collection[str] = (),
+        parameters: Mapping[str, Any],
+    ) -> Item:
+        """Write an item under a condition; return it as it is then.
+
+        Args:
+            run_id: its key.
+            set_: attributes and their values.
+            remove: attributes.
+            add: attributes, and the number by which each grows.
+            condition: with `#name` for an attribute and `:name` for a parameter.
+            names: of attributes that only the condition has.
+            parameters: of the condition.
+
+        Raises:
+            RunStoreError: the table cannot be reached or written.
+        """
+        add = add or {}
+        clauses = [
+            "SET " + ", ".join(f"#{name} = :{name}" for name in set_),
+            "REMOVE " + ", ".join(f"#{name}" for name in remove),
+            *(["ADD " + ", ".join(f"#{name} :{name}" for name in add)] if add else []),
+        ]
+        try:
+            response = self.client.update_item(
+                TableName=self.table_name,
+                Key={PARTITION_KEY: {"S": run_id}},
+                UpdateExpression=" ".join(clauses),
+                ConditionExpression=condition,
+                ExpressionAttributeNames={f"#{name}": name for name in (*set_, *remove, *add, *names)},
+                ExpressionAttributeValues={
+                    f":{name}": _write(value) for name, value in {**set_, **add, **parameters}.items()
+                },
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",  # spares a second request
+            )
+        except self.client.exceptions.ConditionalCheckFailedException as error:
+            raise _ConditionError(cast("Item", error.response.get("Item", {}))) from error
+        except (BotoCoreError, ClientError) as error:
+            raise RunStoreError(_describe(error)) from error
+        return response["Attributes"]
+
+    def _stored(self, item: Item) -> Stored:
+        revision = _read(item["revision"]) if "revision" in item else None
+        if not item or self._has_expired(item):
+            return Stored(revision=revision)
+        merged = frozenset(_read(item["merged"])) if "merged" in item else frozenset()
+        return Stored(record=_parse(item), revision=revision, merged=merged)
+
+    def _has_expired(self, item: Item) -> bool:
+        """Expired items stay in the table for up to two days (S31)."""
+        return int(item[TIME_TO_LIVE]["N"]) <= self._now()
+
+    def _now(self) -> int:
+        return int(self.clock().timestamp())
 
     def _record(self, item: Item) -> RunRecord:
-        record = RunRecord.from_attributes({name: _read(value) for name, value in item.items()})
+        record = _parse(item)
         if record.status is RunStatus.RUNNING and record.deadline_at < self.clock():  # S04: it was killed
             return replace(record, status=RunStatus.ABANDONED)
         return record
 
 
+def _parse(item: Item) -> RunRecord:
+    return RunRecord.from_attributes({name: _read(value) for name, value in item.items()})
+
+
+def _expiry(record: RunRecord) -> int:
+    return int((record.started_at + KEPT_FOR).timestamp())
+
+
 def _attributes(record: RunRecord) -> dict[str, Any]:
     """What an update sets: the key and the number of the attempt are not among it."""
     return {name: value for name, value in record.to_attributes().items() if name not in (PARTITION_KEY, "attempt")}
-
-
-def _set(values: Mapping[str, Any]) -> str:
-    return "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-
-
-def _names(values: Mapping[str, Any]) -> dict[str, str]:
-    return {"#status": "status"} | {f"#{name}": name for name in values}
-
-
-def _values(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f":{name}": _write(value) for name, value in values.items()}
 
 
 def _write(value: Any) -> dict[str, Any]:
@@ -206,6 +334,8 @@ def _write(value: Any) -> dict[str, Any]:
             return {"N": str(value)}
         case str():
             return {"S": value}
+        case frozenset():
+            return {"SS": sorted(value)}
         case Mapping():
             return {"M": {name: _write(inner) for name, inner in value.items()}}
     raise TypeError(f"no attribute type for {type(value).__name__}")

@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 from shared.db import cleanup as db
 from shared.db.errors import describe, is_connection_lost
 from shared.domain.retention import expiry_cutoff
-from shared.domain.run import Outcome, Run
+from shared.domain.run import Outcome, OutOfTimeError, Run
 from shared.observability import logger
 from shared.services.calendar import read_calendar
-from shared.services.results import CleanupTally, cleanup_result
+from shared.services.results import CleanupTally, cleanup_result, merge_cleanup_results
 from shared.services.transactions import Transactions
 
 SESSION_BATCH = 5_000  # sessions deleted in one transaction
@@ -58,6 +58,8 @@ class Cleaner:
         for step, work in (("expired_sessions", self._delete_sessions), ("orphaned_entries", self._delete_orphans)):
             try:
                 work(run, before, tally)
+            except OutOfTimeError:  # S19
+                tally.is_complete = False
             except Exception as error:
                 is_reachable = not is_connection_lost(error)
                 if tally.deleted == 0 and (tally.errors or not is_reachable):
@@ -73,6 +75,7 @@ class Cleaner:
             items_processed=tally.deleted,
             items_failed=len(tally.errors),
             is_complete=tally.is_complete,
+            merge=merge_cleanup_results,
         )
 
     def _delete_sessions(self, run: Run, before: datetime, tally: CleanupTally) -> None:
@@ -123,6 +126,9 @@ class Cleaner:
             return 0
         try:
             left, _ = self.transactions.run(partial(db.count_expired_sessions, before=before), run=run)
+        except OutOfTimeError:  # S19
+            tally.is_complete = False
+            return None
         except Exception as error:  # noqa: BLE001 - what was deleted is reported anyway
             logger.exception("the remaining sessions could not be counted")
             tally.errors.append({"step": "remaining", "error": describe(error)})

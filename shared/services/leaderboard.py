@@ -12,18 +12,14 @@ from sqlalchemy import Connection
 from shared.db import leaderboard as db
 from shared.db.errors import describe, is_connection_lost
 from shared.domain.board import Board
-from shared.domain.run import Outcome, Run
+from shared.domain.run import Outcome, OutOfTimeError, Run
 from shared.observability import logger
 from shared.services.calendar import read_calendar
-from shared.services.results import leaderboard_result
+from shared.services.results import BoardTally, leaderboard_result, merge_leaderboard_results
 from shared.services.transactions import Transactions
 
 # Rows in one transaction. Measured on a board of 1M rows: the longest such transaction takes 29 ms.
 CHUNK_ROWS = 5_000
-
-
-class OutOfTimeError(Exception):
-    """The run has to stop in the middle of a board; it stays pending, and the next attempt ranks it again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,22 +46,28 @@ class LeaderboardRanker:
         started_at = self.clock()
         if run.tick.dry_run:
             return self._preview(run, started_at)
+        with self.transactions.connect(run=run) as connection:  # one throughout: it has the table of new ranks
+            return self._rank_all(run, started_at, connection)
 
-        def claim(connection: Connection) -> None:
+    def _rank_all(self, run: Run, started_at: datetime, connection: Connection) -> Outcome:
+        def claim(connection: Connection) -> tuple[list[Board], int]:
             read_calendar(connection, configured=self.zone, at=run.tick.at)
             db.claim_touches(connection)
+            return db.list_pending_boards(connection), db.count_boards(connection)
 
-        self.transactions.run(claim, run=run)
-        pending = self.transactions.run(db.list_pending_boards, run=run)
-        ranked: list[tuple[Board, int]] = []
+        pending, boards = self.transactions.run(claim, run=run, on=connection)
+        tallies: list[BoardTally] = []
+        taken_over: set[Board] = set()
         errors: list[dict[str, Any]] = []
         is_complete = True
         for board in pending:
             if run.must_stop:
                 is_complete = False
                 break
+            tallies.append(tally := BoardTally(board=board))
             try:
-                updated = self.transactions.retry(partial(self._rank, board, run), run=run)
+                if not self.transactions.retry(partial(self._rank, tally, run, connection), run=run):
+                    taken_over.add(board)
             except OutOfTimeError:
                 is_complete = False
                 break
@@ -74,39 +76,49 @@ class LeaderboardRanker:
                     raise  # the others would fail too
                 logger.exception("leaderboard not ranked", extra=board.to_json())
                 errors.append({**board.to_json(), "error": describe(error)})
-            else:
-                if updated is not None:
-                    ranked.append((board, updated))
-        boards = self.transactions.run(db.count_boards, run=run)
+        if taken_over and is_complete:
+            is_complete = not self._is_any_pending(taken_over, run, connection)
         return self._outcome(
-            ranked, errors=errors, unchanged=boards - len(pending), is_complete=is_complete, started_at=started_at
+            tallies, errors=errors, unchanged=boards - len(pending), is_complete=is_complete, started_at=started_at
         )
 
-    def _rank(self, board: Board, run: Run) -> int | None:
-        """Rank one board; return how many entries have a new rank, or None if another ranker did or will do it."""
-        with self.transactions.connect() as connection:  # one throughout: the new ranks are in a table of its own
+    def _rank(self, tally: BoardTally, run: Run, connection: Connection) -> bool:
+        """Rank one board. False: another ranker has, or has taken it."""
+        board = tally.board
+        with connection.begin():
+            generation = db.take_board(connection, board)
+        if generation is None:
+            return False
+        with connection.begin():
+            db.create_new_ranks(connection)
+            db.empty_new_ranks(connection)
+            db.compute_new_ranks(connection, board)
+        after: str | None = db.FIRST_RANK
+        while after is not None:
+            if run.must_stop:
+                raise OutOfTimeError
             with connection.begin():
-                generation = db.take_board(connection, board)
-            if generation is None:
-                return None
-            with connection.begin():
-                db.create_new_ranks(connection)
-                db.empty_new_ranks(connection)
-                db.compute_new_ranks(connection, board)
-            written, after_id = 0, 0
-            while True:
-                if run.must_stop:
-                    raise OutOfTimeError
-                with connection.begin():
-                    # The guard against a ranker that was frozen and woke after another had finished (S04).
-                    if not db.hold_board(connection, board, generation=generation):
-                        logger.info("leaderboard taken over by a newer run", extra=board.to_json())
-                        return None
-                    chunk = db.write_new_ranks(connection, after_id=after_id, most=CHUNK_ROWS)
-                    written, after_id = written + chunk.written, chunk.last_id
-                    if chunk.rows < CHUNK_ROWS:
-                        db.finish_board(connection, board, now=self.clock())
-                        return written
+                # The guard against a ranker that was frozen and woke after another had finished (S04).
+                if not db.hold_board(connection, board, generation=generation):
+                    logger.info("leaderboard taken over by a newer run", extra=board.to_json())
+                    return False
+                chunk = db.write_new_ranks(connection, after=after, most=CHUNK_ROWS)
+                if chunk.rows < CHUNK_ROWS:
+                    db.finish_board(connection, board, now=self.clock())
+                    after = None
+                else:
+                    db.commit_without_waiting(connection)
+                    after = chunk.last
+            tally.entries_updated += chunk.written
+        tally.is_ranked = True
+        return True
+
+    def _is_any_pending(self, boards: set[Board], run: Run, connection: Connection) -> bool:
+        """Whether a board is left to this run's retry: the ranker that took it over may have been killed (S21)."""
+        try:
+            return not boards.isdisjoint(self.transactions.run(db.list_pending_boards, run=run, on=connection))
+        except OutOfTimeError:
+            return True
 
     def _preview(self, run: Run, started_at: datetime) -> Outcome:
         def list_touched(connection: Connection) -> list[Board]:
@@ -114,15 +126,20 @@ class LeaderboardRanker:
             return db.list_touched_boards(connection)
 
         touched = self.transactions.run(list_touched, run=run)
-        ranked = [
-            (board, self.transactions.run(partial(db.count_new_ranks, board=board), run=run)) for board in touched
+        tallies = [
+            BoardTally(
+                board=board,
+                entries_updated=self.transactions.run(partial(db.count_new_ranks, board=board), run=run),
+                is_ranked=True,
+            )
+            for board in touched
         ]
         boards = self.transactions.run(db.count_boards, run=run)
-        return self._outcome(ranked, errors=[], unchanged=max(boards - len(touched), 0), started_at=started_at)
+        return self._outcome(tallies, errors=[], unchanged=max(boards - len(touched), 0), started_at=started_at)
 
     def _outcome(
         self,
-        ranked: list[tuple[Board, int]],
+        tallies: list[BoardTally],
         *,
         errors: list[dict[str, Any]],
         unchanged: int,
@@ -130,9 +147,11 @@ class LeaderboardRanker:
         started_at: datetime,
     ) -> Outcome:
         duration_ms = (self.clock() - started_at) // timedelta(milliseconds=1)
+        result = leaderboard_result(tallies, errors, unchanged=unchanged, duration_ms=duration_ms)
         return Outcome(
-            result=leaderboard_result(ranked, errors, unchanged=unchanged, duration_ms=duration_ms),
-            items_processed=sum(updated for _, updated in ranked),
+            result=result,
+            items_processed=result["entries_updated"],
             items_failed=len(errors),
             is_complete=is_complete,
+            merge=merge_leaderboard_results,
         )

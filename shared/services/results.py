@@ -6,21 +6,34 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.db.prize_pool import SettledPool
+from shared.db.prize_pool import Pool, SettledPool
 from shared.domain.board import Board
 from shared.domain.periods import Calendar, is_late
+from shared.domain.run import Result, take_latest
 
 Errors = Sequence[dict[str, Any]]  # each names an item, and its `error` in one line
 
+# What a settlement run reads from the pools that carry its id.
+SETTLED = ("pools_finalized", "pools_without_winner", "finalized_pools", "warnings")
+
 
 def prize_pool_result(
-    settled: Sequence[SettledPool], errors: Errors, *, at: datetime, calendar: Calendar, game_types: Collection[str]
+    settled: Sequence[SettledPool],
+    errors: Errors,
+    *,
+    still_due: Sequence[Pool],
+    without_pool: Sequence[Board],
+    at: datetime,
+    calendar: Calendar,
+    game_types: Collection[str],
 ) -> dict[str, Any]:
     """What a settlement run did.
 
     Args:
         settled: the pools that carry the run's id.
         errors: the pools that could not be settled.
+        still_due: pools that are due after the run, and not among the errors.
+        without_pool: boards that were played, whose period has ended without a pool.
         at: the run's scheduled time, against which a pool is late.
         calendar: of all periods.
         game_types: those that are expected.
@@ -42,10 +55,34 @@ def prize_pool_result(
             for pool in settled
         ],
         "warnings": [
-            {**pool.pool.to_json(), "warning": warning} for pool in settled for warning in _warnings(pool, game_types)
+            *(
+                {**pool.pool.to_json(), "warning": warning}
+                for pool in settled
+                for warning in _warnings(pool, game_types)
+            ),
+            *({**pool.to_json(), "warning": "due after the run: opened meanwhile, or hidden"} for pool in still_due),
+            *({**board.to_json(), "warning": "played, and ended without a pool"} for board in without_pool),
         ],
         "errors": list(errors),
     }
+
+
+def merge_prize_pool_results(earlier: Result, latest: Result) -> Result:
+    """The result of a run from two attempts of it.
+
+    The pools that carry a run's id only grow in number, and each attempt lists all of them: the longer list is the
+    later reading. The errors are those of the latest attempt.
+    """
+    fuller = max(earlier, latest, key=lambda result: result.get("pools_finalized", 0))
+    merged = take_latest(take_latest(earlier, latest), _pick(fuller, SETTLED))
+    errors = merged.get("cut", {}).get("errors", len(merged["errors"]))
+    return merged | {"pools_processed": merged.get("pools_finalized", 0) + errors}
+
+
+def _pick(result: Result, names: Collection[str]) -> dict[str, Any]:
+    """A part of a result, with the true lengths of its lists."""
+    cut = {name: length for name, length in result.get("cut", {}).items() if name in names}
+    return {name: result[name] for name in names if name in result} | ({"cut": cut} if cut else {})
 
 
 def _warnings(settled: SettledPool, game_types: Collection[str]) -> list[str]:
@@ -60,25 +97,70 @@ def _warnings(settled: SettledPool, game_types: Collection[str]) -> list[str]:
     return warnings
 
 
+@dataclass(kw_only=True)
+class BoardTally:
+    """What a run has done to a board so far.
+
+    Attributes:
+        entries_updated: how many of its entries have a new rank.
+        is_ranked: False when the run failed, ran out of time or gave way to another in the middle of it.
+    """
+
+    board: Board
+    entries_updated: int = 0
+    is_ranked: bool = False
+
+
 def leaderboard_result(
-    ranked: Sequence[tuple[Board, int]], errors: Errors, *, unchanged: int, duration_ms: int
+    tallies: Sequence[BoardTally], errors: Errors, *, unchanged: int, duration_ms: int
 ) -> dict[str, Any]:
-    """What a ranking run did.
+    """What a ranking run did; a board that it did not finish is listed if it wrote to it, as `"complete": false`.
 
     Args:
-        ranked: boards, and how many of their entries have a new rank.
+        tallies: of the boards that it took.
         errors: the boards that could not be ranked.
         unchanged: boards that nothing was written to since they were last ranked.
         duration_ms: of the work.
     """
     return {
-        "leaderboards_processed": len(ranked),
+        "leaderboards_processed": sum(tally.is_ranked for tally in tallies),
         "leaderboards_unchanged": unchanged,
-        "entries_updated": sum(updated for _, updated in ranked),
+        "entries_updated": sum(tally.entries_updated for tally in tallies),
         "duration_ms": duration_ms,
-        "leaderboards": [{**board.to_json(), "entries_updated": updated} for board, updated in ranked],
+        "leaderboards": [
+            {
+                **tally.board.to_json(),
+                "entries_updated": tally.entries_updated,
+                **({} if tally.is_ranked else {"complete": False}),
+            }
+            for tally in tallies
+            if tally.is_ranked or tally.entries_updated
+        ],
         "errors": list(errors),
     }
+
+
+def merge_leaderboard_results(earlier: Result, latest: Result) -> Result:
+    """The result of a run from two attempts of it: boards add up; the rest is of the latest, unless it did nothing.
+
+    A board that a list no longer names, since it was cut, counts as another one when it is ranked again.
+    """
+    if not latest.get("leaderboards_processed") and not latest["errors"] and not earlier["errors"]:
+        return earlier
+    lists = [result.get("leaderboards", []) for result in (earlier, latest)]
+    boards: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for board in (board for each in lists for board in each):
+        known = boards.get(key := (board["game_type"], board["period_type"], board["period_date"]))
+        updated = board["entries_updated"] + (known["entries_updated"] if known else 0)
+        boards[key] = {**board, "entries_updated": updated}
+    in_both = sum(map(len, lists)) - len(boards)
+    processed = _add("leaderboards_processed", earlier, latest) - in_both
+    merged = take_latest(earlier, latest) | {
+        "leaderboards_processed": processed,
+        "entries_updated": _add("entries_updated", earlier, latest),
+        "leaderboards": list(boards.values()),
+    }
+    return take_latest(merged, {"cut": {"leaderboards": processed}}) if processed > len(boards) else merged
 
 
 @dataclass(kw_only=True)
@@ -114,3 +196,21 @@ def cleanup_result(tally: CleanupTally, *, sessions_left: int | None, duration_m
         "duration_ms": duration_ms,
         "errors": tally.errors,
     }
+
+
+def merge_cleanup_results(earlier: Result, latest: Result) -> Result:
+    """The result of a run from two attempts of it: what was deleted adds up; the rest is of the latest."""
+    deleted = ("expired_sessions_deleted", "orphaned_entries_deleted", "entries_archived")
+    is_idle = not any(latest.get(name) for name in deleted) and not latest["errors"]
+    if is_idle and not earlier["errors"] and earlier.get("remaining") == latest.get("remaining"):
+        return earlier
+    amounts = (Decimal(result.get("expired_amount_usdc", 0)) for result in (earlier, latest))
+    return take_latest(earlier, latest) | {
+        **{name: _add(name, earlier, latest) for name in deleted},
+        "expired_amount_usdc": str(sum(amounts)),
+    }
+
+
+def _add(name: str, earlier: Result, latest: Result) -> int:
+    total: int = earlier.get(name, 0) + latest.get(name, 0)
+    return total

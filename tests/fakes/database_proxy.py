@@ -4,9 +4,13 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from sqlalchemy import URL
+
+HEADER = struct.Struct("!ci")  # of each message of the server: its kind, and its length without the kind
+READY_FOR_QUERY = b"Z"
 
 
 class DatabaseProxy:
@@ -15,6 +19,7 @@ class DatabaseProxy:
     Attributes:
         refusal: SQLSTATE and message with which every new connection is refused; None: it is forwarded.
         connections: how many were opened.
+        round_trips: how often the server said that it is ready for the next request.
     """
 
     def __init__(self, server: URL) -> None:
@@ -24,6 +29,7 @@ class DatabaseProxy:
         self._listener: socket.socket | None = None
         self.refusal: tuple[str, str] | None = None
         self.connections = 0
+        self.round_trips = 0
         self.port = 0
         self.open()
 
@@ -65,8 +71,21 @@ class DatabaseProxy:
             upstream = self._connect()
             with self._lock:
                 self._pairs.append((client, upstream))
-            for source, target in ((client, upstream), (upstream, client)):
-                threading.Thread(target=_pump, args=[source, target], daemon=True).start()
+            for pump in (partial(_pump, client, upstream), partial(_pump, upstream, client, read=self._counter())):
+                threading.Thread(target=pump, daemon=True).start()
+
+    def _counter(self) -> Callable[[bytes], None]:
+        """Reads what one server sends (https://www.postgresql.org/docs/current/protocol-message-formats.html)."""
+        pending = b""
+
+        def read(data: bytes) -> None:
+            nonlocal pending
+            pending += data
+            while len(pending) > HEADER.size and len(pending) > (length := HEADER.unpack_from(pending)[1]):
+                self.round_trips += pending[:1] == READY_FOR_QUERY
+                pending = pending[length + 1 :]
+
+        return read
 
     def _connect(self) -> socket.socket:
         if path := self._server.query.get("unix_sock"):
@@ -96,9 +115,10 @@ class DatabaseProxy:
         client.close()
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(source: socket.socket, target: socket.socket, *, read: Callable[[bytes], object] = lambda _: None) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            read(data)
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

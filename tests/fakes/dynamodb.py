@@ -46,6 +46,8 @@ def serve(client: "DynamoDBClient") -> Iterator[str]:
                 del response["ResponseMetadata"]
             except ClientError as error:
                 status, response = 400, {"__type": error.response["Error"]["Code"], "message": str(error)}
+                if item := cast("Any", error.response).get("Item"):  # as it was when a condition failed
+                    response["Item"] = item
             body = json.dumps(response).encode()
             with contextlib.suppress(OSError):  # the client process was killed
                 self.send_response(status)

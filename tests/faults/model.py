@@ -76,6 +76,16 @@ class Model:
     def find_entry(self, board: Board, player: str) -> int | None:
         return next((n for n, e in self.entries.items() if (e.board, e.player) == (board, player)), None)
 
+    def is_backed(self, entry: Entry) -> bool:
+        """Whether its session is a completed one of the same player, game and score."""
+        session = self.sessions.get(entry.session_id)
+        return session is not None and (session.status, session.player, session.game, session.score) == (
+            "completed",
+            entry.player,
+            entry.board.game,
+            entry.score,
+        )
+
     def settle(self, at: datetime, run_id: str) -> None:
         for number, pool in self.pools.items():
             if pool.status == "active" and has_ended(_period(pool.board), at, self.calendar):
@@ -111,14 +121,8 @@ class Model:
         """The first entry that its own session backs: completed, of the same player, game and score, in the period."""
         for number in self.order(board):
             entry = self.entries[number]
-            session = self.sessions.get(entry.session_id)
-            if (
-                session is not None
-                and session.completed_at is not None
-                and (session.status, session.player, session.game, session.score)
-                == ("completed", entry.player, board.game, entry.score)
-                and self.board(board.game, board.period_type, session.completed_at) == board
-            ):
+            completed_at = self.sessions[entry.session_id].completed_at if self.is_backed(entry) else None
+            if completed_at is not None and self.board(board.game, board.period_type, completed_at) == board:
                 return entry
         return None
 

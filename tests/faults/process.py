@@ -95,7 +95,7 @@ class Process:
     def __post_init__(self) -> None:
         client = cast("DynamoDBClient", _Client(self.dynamodb, self))
         self.app = build_app(self.env, dynamodb=client, clock=self.clock, sleep=self.clock.sleep)
-        event.listen(self.app.engine, "do_connect", self._connect)
+        event.listen(self.app.engine, "do_connect", self._connect, insert=True)
 
     def invoke(self, job: str, event: Any) -> dict[str, Any]:
         """Run a job for an event; raises what its handler raises, and `Killed`."""

@@ -79,11 +79,11 @@ class Requested:
 
 
 @contextmanager
-def refused() -> Iterator[None]:
-    """The period is settled: the database refuses the write."""
+def refused(state: str = "AJ001") -> Iterator[None]:
+    """The database refuses the write: because the period is settled, or because no session backs the entry (AJ002)."""
     with pytest.raises(DBAPIError) as error:
         yield
-    assert sqlstate(error.value) == "AJ001"
+    assert sqlstate(error.value) == state
 
 
 class ArcadeMachine(RuleBasedStateMachine):
@@ -103,7 +103,6 @@ class ArcadeMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.store = RunStore(client=dynamodb, table_name=self.runs_table, clock=self.clock)
         self.requested: dict[str, Requested] = {}
-        self.unrecorded: set[str] = set()  # runs that have succeeded and worked again, unknown to their record
         self.session_numbers = count(1)
         self.process: Process | None = None
 
@@ -145,23 +144,22 @@ class ArcadeMachine(RuleBasedStateMachine):
         session_id = _choose(self._unfinished(), which)
         self._complete(session_id, score, max(self.clock.now - before, self.model.sessions[session_id].created_at))
 
-    @rule(player=players, game=games, score=st.integers(0, 5), before=ago, which=pick)
-    def forge(self, player: str, game: str, score: int, before: timedelta, which: int) -> None:
-        """An entry whose session is another's, or does not exist."""
+    @rule(player=players, game=games, score=st.integers(0, 5), before=ago, which=pick, is_checked=st.booleans())
+    def forge(self, player: str, game: str, score: int, before: timedelta, which: int, *, is_checked: bool) -> None:
+        """An entry whose session is another's, or does not exist: refused, unless it is from before revision 0003."""
         session_id = _choose([UUID(int=0), *self.model.sessions], which)
         for period in PERIODS:
-            self._submit(game, period, player, session_id, score, self.clock.now - before)
+            self._submit(game, period, player, session_id, score, self.clock.now - before, is_checked=is_checked)
 
     @precondition(lambda self: self.model.sessions)
-    @rule(which=pick, more=st.integers(0, 2), before=ago)
-    def forge_from_a_play(self, which: int, more: int, before: timedelta) -> None:
+    @rule(which=pick, more=st.integers(0, 2), before=ago, is_checked=st.booleans())
+    def forge_from_a_play(self, which: int, more: int, before: timedelta, *, is_checked: bool) -> None:
         """An entry that is nearly backed: the session is that player's, its score lower or its day another."""
         session_id = _choose(list(self.model.sessions), which)
         session = self.model.sessions[session_id]
+        score, at = (session.score or 0) + more, self.clock.now - before
         for period in PERIODS:
-            self._submit(
-                session.game, period, session.player, session_id, (session.score or 0) + more, self.clock.now - before
-            )
+            self._submit(session.game, period, session.player, session_id, score, at, is_checked=is_checked)
 
     @rule(game=games, before=ago, price=st.sampled_from(PRICES))
     def pay_late(self, game: str, before: timedelta, price: Decimal) -> None:
@@ -205,6 +203,7 @@ class ArcadeMachine(RuleBasedStateMachine):
         if fault is not None or self.process is None:  # else the container is warm
             self.teardown_process()
             self.process = Process(env=self.env, dynamodb=self.dynamodb, clock=self.clock, fault=fault)
+        was_hit_before = self.process.was_hit
         try:
             record = self.process.invoke(run.job, scheduled_event(f"{run.at:%Y-%m-%dT%H:%M:%SZ}"))
         except Killed:
@@ -214,28 +213,24 @@ class ArcadeMachine(RuleBasedStateMachine):
             self._adopt(before, after)
             left = self.store.get(run.id)
             assert left is None or left.status in {RunStatus.ABANDONED, RunStatus.SUCCEEDED}
-            self.requested[run.id] = replace(run, has_succeeded=left is not None and left.status is RunStatus.SUCCEEDED)
-            if run.has_succeeded:
-                self.unrecorded.add(run.id)
+            has_succeeded = left is not None and left.status is RunStatus.SUCCEEDED
+            assert has_succeeded or not run.has_succeeded  # S27: looked at again, it stays succeeded
+            self.requested[run.id] = replace(run, has_succeeded=has_succeeded)
             return
         assert record["run_id"] == run.id
         assert record["status"] == "succeeded", record
         self.clock.now += timedelta(minutes=6)
+        self.model = after
+        self._compare_result(run, record["result"])
         stored = self.store.get(run.id)
         if record["duplicate"]:
             assert run.has_succeeded
             assert stored is not None
             assert record["result"] == stored.result
-            return
-        self.model = after
-        self._compare_result(run, record["result"])
-        if run.has_succeeded:  # its call of the runs table was cut off: the job works anyway
-            self.unrecorded.add(run.id)
-            return
-        # Cut off at its end, it is delivered again, and finds nothing to do.
+        # Cut off at its start or its end, it may be unknown to its record; the next delivery records it.
         has_succeeded = stored is not None and stored.status is RunStatus.SUCCEEDED
         self.requested[run.id] = replace(run, has_succeeded=has_succeeded)
-        if stored is not None and has_succeeded and run.id not in self.unrecorded:
+        if stored is not None and self.process.was_hit is was_hit_before:
             self._compare_result(run, stored.result)
 
     def _compare_result(self, run: Requested, result: Any) -> None:
@@ -306,26 +301,47 @@ class ArcadeMachine(RuleBasedStateMachine):
         for period in PERIODS:
             self._submit(session.game, period, session.player, session_id, score, at)
 
-    def _submit(self, game: str, period: str, player: str, session_id: UUID, score: int, at: datetime) -> None:
-        """A score is entered if it is the player's best, and refused if its period is settled."""
+    def _submit(
+        self,
+        game: str,
+        period: str,
+        player: str,
+        session_id: UUID,
+        score: int,
+        at: datetime,
+        *,
+        is_checked: bool = True,
+    ) -> None:
+        """A score is entered if it is the player's best, and refused without its session or if its period is settled.
+
+        Its time is its session's, unless it is from before revision 0003.
+        """
         board = self.model.board(game, period, at)
         number = self.model.find_entry(board, player)
         best = self.model.entries[number] if number is not None else None
         entry = Entry(board, player, session_id, score, at, rank=best and best.rank)
         if best is not None and best.score >= score:
             assert self._add(entry) is None
+        elif is_checked and not self.model.is_backed(entry):
+            with refused("AJ002"):
+                self._add(entry)
         elif self.model.is_sealed(board):
             with refused():
                 self._add(entry)
         else:
-            entry_id = self._add(entry)
+            if is_checked:
+                entry_id = self._add(entry)
+                entry = entry._replace(created_at=self.model.sessions[session_id].completed_at)
+            else:
+                entry_id = self._add(entry, unchecked=True)
             assert entry_id is not None
             self.model.entries[entry_id] = entry
             self.model.touched.add(board)
 
-    def _add(self, entry: Entry) -> int | None:
+    def _add(self, entry: Entry, *, unchecked: bool = False) -> int | None:
         game, period, day = entry.board
-        return self.arcade.add_entry(
+        add = self.arcade.add_unchecked_entry if unchecked else self.arcade.add_entry
+        return add(
             entry.session_id,
             entry.score,
             entry.created_at.isoformat(),

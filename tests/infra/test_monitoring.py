@@ -8,18 +8,33 @@ from infra.deployed.schedule import SILENCE_COUNTS
 from infra.jobs import JOBS
 from infra.stack.monitoring import MAX_WINDOW
 from shared.metrics import NAMESPACE
-from tests.infra.template import EXISTING, JOB_NAMES
+from tests.infra.template import EXISTING, JOB_NAMES, ON_LAPTOP
 from tests.jobs import invoke
 
 OF_EACH_JOB = ("errors", "dead-letters", "silence", "near-timeout")
+OF_PRIZE_POOL = {
+    "pools-without-winner": "PoolsWithoutWinner",
+    "entries-passed-over": "EntriesPassedOver",
+    "pools-due-after-run": "PoolsDueAfterRun",
+    "periods-without-pool": "PeriodsWithoutPool",
+}
+OF_JOBS = {f"{job}-{kind}" for job in JOB_NAMES for kind in OF_EACH_JOB} | {
+    f"prize-pool-{kind}" for kind in OF_PRIZE_POOL
+}
 OF_THE_STACK = {"dropped-events", "failed-destinations"}
 
 
-def test_each_job_has_four_alarms_and_the_stack_two(synthesize):
-    assert (
-        synthesize(EXISTING).alarm_names()
-        == {f"{job}-{kind}" for job in JOB_NAMES for kind in OF_EACH_JOB} | OF_THE_STACK
-    )
+def test_each_job_has_four_alarms_prize_pool_four_more_and_the_stack_two(synthesize):
+    assert synthesize(EXISTING).alarm_names() == OF_JOBS | OF_THE_STACK
+
+
+@pytest.mark.parametrize(("kind", "metric"), OF_PRIZE_POOL.items())
+def test_s35_any_count_of_what_needs_a_person_raises_an_alarm(synthesize, kind, metric):
+    for context in (EXISTING, ON_LAPTOP):
+        alarm = synthesize(context).alarm(f"prize-pool-{kind}")
+        assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == (metric, "Sum", 1)
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert "\n" not in alarm["AlarmDescription"]
 
 
 def test_an_alarm_names_a_command_and_fits_into_a_message(synthesize):
@@ -109,8 +124,11 @@ def test_one_composite_a_job_notifies_of_trouble_and_of_its_end(synthesize):
     for name, composite in composites.items():
         assert composite["AlarmActions"] == composite["OKActions"] == [topic]
         rule = json.dumps(composite["AlarmRule"])
-        assert {alarm for alarm, id_ in ids.items() if f'"{id_}"' in rule} == {f"{name}-{kind}" for kind in OF_EACH_JOB}
-        assert rule.count("OR") == len(OF_EACH_JOB) - 1
+        expected = {
+            f"arcade-jobs-dev-{alarm}" for alarm in OF_JOBS if f"arcade-jobs-dev-{alarm}".startswith(f"{name}-")
+        }
+        assert {alarm for alarm, id_ in ids.items() if f'"{id_}"' in rule} == expected
+        assert rule.count("OR") == len(expected) - 1
 
 
 def test_the_composite_has_a_switch_for_silence_that_pause_finds(synthesize):

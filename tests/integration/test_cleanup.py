@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -55,8 +54,8 @@ def test_only_unfinished_sessions_older_than_the_expiry_go(arcade: Arcade, clean
 
 
 def test_only_old_entries_without_a_session_go(arcade: Arcade, cleaner: Clean) -> None:
-    arcade.add_entry(uuid4(), 5, "2026-01-12T02:29:59Z", player="0xorphan")
-    arcade.add_entry(uuid4(), 5, "2026-01-12T02:30:00Z", player="0xyoung")
+    arcade.add_orphan(5, "2026-01-12T02:29:59Z", player="0xorphan")
+    arcade.add_orphan(5, "2026-01-12T02:30:00Z", player="0xyoung")
     arcade.play("0xbacked", 5, "2026-01-11T02:00:00Z")
     assert cleaner(make_run(SLOT)).result["orphaned_entries_deleted"] == 1
     with arcade.engine.connect() as connection:
@@ -65,7 +64,7 @@ def test_only_old_entries_without_a_session_go(arcade: Arcade, cleaner: Clean) -
 
 
 def test_the_entries_of_a_deleted_session_go_in_the_same_run(arcade: Arcade, cleaner: Clean) -> None:
-    arcade.add_entry(arcade.add_session("2026-01-11T02:00:00Z"), 5, "2026-01-11T02:01:00Z")
+    arcade.add_unchecked_entry(arcade.add_session("2026-01-11T02:00:00Z"), 5, "2026-01-11T02:01:00Z")
     previewed = cleaner(make_run(SLOT, dry_run=True))
     assert count(arcade, "game_sessions") == count(arcade, "leaderboard_entries") == 1
     outcome = cleaner(make_run(SLOT))
@@ -77,13 +76,11 @@ def test_deletes_go_batch_by_batch_to_the_end(arcade: Arcade, cleaner: Clean, mo
     monkeypatch.setattr(cleanup, "SESSION_BATCH", 7)
     monkeypatch.setattr(cleanup, "ORPHAN_WINDOW", 11)
     monkeypatch.setattr(cleanup, "ORPHAN_BATCH", 3)
+    arcade.play_many(50, "2026-01-11T00:00:00Z", period="alltime")
     arcade.execute(
         "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, created_at)"
         " SELECT gen_random_uuid(), 'pong', '0xa', 0.01, '2026-01-11' FROM generate_series(1, 50)",
-        "INSERT INTO leaderboard_entries"
-        " (session_id, game_type, player_address, score, period_type, period_date, created_at)"
-        " SELECT gen_random_uuid(), 'pong', n::text, 1, 'alltime', '1970-01-01', '2026-01-11'"
-        " FROM generate_series(1, 50) n",
+        "DELETE FROM game_sessions WHERE status = 'completed'",
     )
     result = cleaner(make_run(SLOT)).result
     assert (result["expired_sessions_deleted"], result["orphaned_entries_deleted"]) == (50, 50)
@@ -121,7 +118,7 @@ def test_a_run_out_of_time_keeps_what_it_did_and_reports_what_remains(
 
 def test_a_step_that_fails_does_not_stop_the_other(arcade: Arcade, cleaner: Clean) -> None:
     arcade.add_session("2026-01-11T02:00:00Z")
-    arcade.add_entry(uuid4(), 5, "2026-01-11T02:01:00Z")
+    arcade.add_orphan(5, "2026-01-11T02:01:00Z")
     arcade.execute(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$",
         "CREATE TRIGGER refuse BEFORE DELETE ON game_sessions FOR EACH ROW EXECUTE FUNCTION refuse()",
@@ -137,8 +134,8 @@ def test_orphans_that_are_gone_are_counted_though_both_steps_fail(
 ) -> None:
     monkeypatch.setattr(cleanup, "ORPHAN_BATCH", 1)
     arcade.add_session("2026-01-12T01:00:00Z")
-    arcade.add_entry(uuid4(), 5, "2026-01-12T02:00:00Z", player="0xfirst")
-    arcade.add_entry(uuid4(), 5, "2026-01-12T02:00:00Z", player="0xheld")
+    arcade.add_orphan(5, "2026-01-12T02:00:00Z", player="0xfirst")
+    arcade.add_orphan(5, "2026-01-12T02:00:00Z", player="0xheld")
     run(arcade.engine, refuse("game_sessions", "true"), refuse("leaderboard_entries", "OLD.player_address = '0xheld'"))
     outcome = cleaner(make_run(SLOT))
     assert (outcome.status, outcome.items_processed) == (RunStatus.PARTIAL, 1)
@@ -148,7 +145,7 @@ def test_orphans_that_are_gone_are_counted_though_both_steps_fail(
 
 def test_what_was_deleted_before_the_connection_was_lost_is_counted(arcade: Arcade, cleaner: Clean) -> None:
     arcade.add_session("2026-01-12T01:00:00Z", amount="0.02")
-    arcade.add_entry(uuid4(), 5, "2026-01-12T02:00:00Z")
+    arcade.add_orphan(5, "2026-01-12T02:00:00Z")
     run(arcade.engine, refuse("leaderboard_entries", "pg_terminate_backend(pg_backend_pid())"))
     outcome = cleaner(make_run(SLOT))
     assert (outcome.status, outcome.items_processed) == (RunStatus.PARTIAL, 1)

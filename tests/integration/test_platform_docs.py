@@ -83,6 +83,19 @@ def test_a_late_payment_goes_into_the_current_pool(example: SimpleNamespace, arc
         ]
 
 
+@pytest.mark.parametrize("behind", [timedelta(0), timedelta(seconds=1), timedelta(days=1)])
+def test_a_late_payment_goes_into_the_next_pool_while_the_clock_still_shows_the_settled_period(
+    example: SimpleNamespace, arcade: Arcade, settled_day: int, behind: timedelta
+) -> None:
+    """S34: the settling job's clock is ahead of the platform's."""
+    with arcade.engine.begin() as connection:
+        assert example.book_payment(connection, "pong", Decimal("0.007"), LATE, LATE - behind, UTC) == ["daily"]
+    assert arcade.pool(settled_day).total_games == 100
+    query = "SELECT total_games FROM prize_pools WHERE period_type = 'daily' AND period_date = '2026-01-06'"
+    with arcade.engine.connect() as connection:
+        assert connection.execute(text(query)).scalars().all() == [1]
+
+
 @given(moments())
 def test_its_calendar_is_that_of_the_jobs(example: SimpleNamespace, moment: tuple[Calendar, datetime]) -> None:
     calendar, at = moment

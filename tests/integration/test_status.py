@@ -15,7 +15,7 @@ from infra.deployed.status import job_status, read_status
 from infra.jobs import JOBS
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord
-from tests.fakes import scheduled_event
+from tests.fakes import save_run, scheduled_event
 from tests.fakes.stage import JOB, NOW, SLOT, FakeStage
 
 
@@ -71,7 +71,7 @@ def test_what_was_abandoned_before_the_last_success_is_left_out() -> None:
 
 def test_the_status_of_a_stage_has_every_job(stage: FakeStage) -> None:
     stage.runs.start(run("prize-pool:r1", RunStatus.RUNNING, ago=timedelta(minutes=2)))
-    stage.runs.finish(run())
+    save_run(stage.runs, run())
     stage.add_dead_letter(scheduled_event(SLOT))
     stage.alarms.raised = {"arcade-jobs-dev-prize-pool-dead-letters", "arcade-jobs-dev-dropped-events"}
     status = read_status(stage.deployment, [job.name for job in JOBS], now=NOW)
@@ -100,9 +100,9 @@ def test_a_success_is_found_however_many_runs_failed_after_it(
     stage: FakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status_module, "RECENT", 3)
-    stage.runs.finish(run("leaderboard:first", ago=timedelta(days=10)))
+    save_run(stage.runs, run("leaderboard:first", ago=timedelta(days=10)))
     for hour in range(5):
-        stage.runs.finish(run(f"leaderboard:{hour}", RunStatus.FAILED, ago=timedelta(hours=hour)))
+        save_run(stage.runs, run(f"leaderboard:{hour}", RunStatus.FAILED, ago=timedelta(hours=hour)))
     status = read_status(stage.deployment, ["leaderboard"], now=NOW).jobs[0]
     assert status.last_success is not None
     assert status.last_success.run_id == "leaderboard:first"

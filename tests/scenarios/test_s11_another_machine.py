@@ -168,7 +168,7 @@ def test_s11_a_late_score_counts_although_the_database_prefers_serializable(
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "utc+1", "localtime", "", "Europe/London\n"])
 def test_s11_an_unknown_zone_is_refused_when_configuration_is_read(name: str) -> None:
-    env = {"DATABASE_URL": "postgresql://h/d", "RUNS_TABLE_NAME": "runs", "JOB_SCHEDULER_TIMEZONE": name}
+    env = {"DATABASE_URL": "postgresql://u@h/d", "RUNS_TABLE_NAME": "runs", "JOB_SCHEDULER_TIMEZONE": name}
     if not name:  # an empty variable is an unset one
         assert Config.from_env(env).zone.key == "UTC"
         return

@@ -92,8 +92,7 @@ def fill(dynamodb: "DynamoDBClient", store: RunStore, count: int, *, expired: in
         age = KEPT_FOR + timedelta(minutes=number) if is_expired else number * timedelta(minutes=15)
         record = a_run(number, JOBS[number % 10 % 3].name, NOW - HOUR - age)
         if number == 0:
-            store.start(begun(record))
-            store.finish(record)
+            store.finish(store.start(begun(record)), record)
             stored = dynamodb.get_item(TableName="runs", Key={PARTITION_KEY: {"S": record.run_id}})["Item"]
             model = {name: value for name, value in stored.items() if name not in {"result", "counts"}}
         item = {
@@ -148,10 +147,9 @@ def test_s14_what_has_expired_is_never_shown_though_it_is_still_there(store: Run
     kept = a_run(1, "cleanup", NOW - KEPT_FOR + timedelta(seconds=1))
     expired = a_run(2, "cleanup", NOW - KEPT_FOR)
     killed = a_run(3, "cleanup", NOW - KEPT_FOR - HOUR)
-    for record in (kept, expired, killed):
-        store.start(begun(record))
     for record in (kept, expired):
-        store.finish(record)
+        store.finish(store.start(begun(record)), record)
+    store.start(begun(killed))
     assert [run.run_id for run in store.list_runs("cleanup", limit=1)] == [kept.run_id]
     assert [run.run_id for run in store.list_runs()] == [kept.run_id]
     assert store.list_running() == []
@@ -166,10 +164,10 @@ def test_s14_storage_is_bounded_each_item_expires_from_its_start_on(
     That the table's TTL reads the attribute is a property of the template (`tests/infra/test_stack.py`).
     """
     started = a_run(1, "leaderboard", NOW)
-    store.start(begun(started))
+    attempt = store.start(begun(started))
     [item] = dynamodb.scan(TableName="runs")["Items"]
     assert int(item[TIME_TO_LIVE]["N"]) == int((NOW + KEPT_FOR).timestamp())
-    store.finish(replace(started, status=RunStatus.FAILED))
+    store.finish(attempt, replace(started, status=RunStatus.FAILED))
     later = replace(started, started_at=NOW + HOUR)
     store.start(begun(later))
     [item] = dynamodb.scan(TableName="runs")["Items"]

@@ -37,7 +37,7 @@ def test_an_empty_variable_counts_as_unset():
         ("GAME_TYPES", "snake,,pong", "got ''"),
         ("STAGE", "Prod", "got 'Prod'"),
         ("DATABASE_AUTH", "password", "expected one of url, iam, secret, got 'password'"),
-        ("DATABASE_URL", "mysql://root:s3cr3t@db", "expected a URL such as postgresql+pg8000://"),
+        ("DATABASE_URL", "mysql://root:s3cr3t@db", "expected a URL such as postgresql://"),
     ],
 )
 def test_a_malformed_variable_is_refused_by_name_and_value(name: str, value: str, message: str):

@@ -11,9 +11,11 @@ from moto import mock_aws
 
 from shared.config import Config
 from shared.credentials import CredentialsError, password_source, sign_token
+from shared.database_url import parse_database_url
 
 HOST = "c.cluster-x.eu-west-1.rds.amazonaws.com"
 URL = f"postgresql+pg8000://jobs@{HOST}:5433/arcade"
+PARSED = parse_database_url(URL)
 
 
 @pytest.fixture
@@ -36,12 +38,12 @@ def config(**env: str) -> Config:
 
 def test_a_token_is_what_the_sdk_would_sign(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     from_the_sdk = boto3.client("rds").generate_db_auth_token(HOST, 5433, "jobs")
-    ours = sign_token(URL, session)
+    ours = sign_token(PARSED, session)
     when = "X-Amz-Date="
     assert ours.split(when)[0] == from_the_sdk.split(when)[0]
     assert ours.count("X-Amz-Signature=") == 1
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: datetime(2026, 1, 12, tzinfo=UTC))
-    assert sign_token(URL, session) == boto3.client("rds").generate_db_auth_token(HOST, 5433, "jobs")
+    assert sign_token(PARSED, session) == boto3.client("rds").generate_db_auth_token(HOST, 5433, "jobs")
 
 
 def test_iam_signs_for_each_new_connection(session: Session) -> None:

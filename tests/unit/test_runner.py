@@ -32,7 +32,9 @@ Work = Callable[[Run], Outcome]
 @pytest.fixture
 def runner(dynamodb: "DynamoDBClient", clock: FakeClock) -> Runner:
     store = RunStore(client=dynamodb, table_name="runs", clock=clock)
-    return Runner(store=store, stage="prod", clock=clock, describe=lambda error: f"described: {error}")
+    return Runner(
+        store=store, stage="prod", clock=clock, sleep=clock.sleep, describe=lambda error: f"described: {error}"
+    )
 
 
 def run(runner: Runner, event: dict[str, Any], work: Work, *, request_id: str = "r-1") -> RunRecord:
@@ -44,8 +46,8 @@ def fail(_: Run) -> Outcome:
     raise LookupError("the database is gone")
 
 
-def fail_if_called(_: Run) -> Outcome:
-    raise AssertionError("the job worked")
+def raise_unreachable(*_: Any) -> None:
+    raise RunStoreError("runs table: gone")
 
 
 def read_log(captured: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -54,9 +56,13 @@ def read_log(captured: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line]
 
 
-def counts(metrics: dict[str, Any]) -> dict[str, float]:
-    [directive] = metrics["_aws"]["CloudWatchMetrics"]
-    return {metric["Name"]: metrics[metric["Name"]][0] for metric in directive["Metrics"]}
+def counts(*metrics: dict[str, Any]) -> dict[str, float]:
+    return {
+        metric["Name"]: line[metric["Name"]][0]
+        for line in metrics
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
+    }
 
 
 def test_a_run_is_recorded_from_its_start_to_its_end(runner: Runner, clock: FakeClock) -> None:
@@ -95,9 +101,10 @@ def test_a_run_is_recorded_from_its_start_to_its_end(runner: Runner, clock: Fake
 
 def test_a_run_publishes_its_counts_and_logs_its_result(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     record = run(runner, SCHEDULED, lambda _: DONE)
-    [logged], [metrics] = read_log(capsys.readouterr().out)
-    assert counts(metrics) == {"RunSucceeded": 1, "ItemsProcessed": 2, "ItemsFailed": 0}
-    assert (metrics["job"], metrics["stage"], metrics["run_id"]) == ("prize-pool", "prod", RUN_ID)
+    [logged], metrics = read_log(capsys.readouterr().out)
+    assert counts(*metrics) == {"RunSucceeded": 1, "ItemsProcessed": 2, "ItemsFailed": 0}
+    for line in metrics:
+        assert (line["job"], line["stage"], line["run_id"]) == ("prize-pool", "prod", RUN_ID)
     assert (logged["level"], logged["message"], logged["run"]) == ("INFO", "run succeeded", record.to_json())
     assert (logged["run_id"], logged["job"]) == (RUN_ID, "prize-pool")
 
@@ -111,17 +118,102 @@ def test_a_log_line_after_a_run_does_not_name_it(runner: Runner, capsys: pytest.
     assert not {"run_id", "job"} & after.keys()
 
 
-def test_a_run_that_succeeded_before_is_returned_and_not_done_again(
-    runner: Runner, capsys: pytest.CaptureFixture[str]
+def test_s27_a_run_that_succeeded_is_looked_at_again_and_returned_if_nothing_was_left(
+    runner: Runner, clock: FakeClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = run(runner, SCHEDULED, lambda _: DONE)
     capsys.readouterr()
-    again = run(runner, SCHEDULED, fail_if_called, request_id="r-2")
+    clock.now += timedelta(minutes=1)
+    looked: list[str] = []
+
+    def find_nothing(run: Run) -> Outcome:
+        looked.append(run.id)
+        return replace(DONE, items_processed=0)
+
+    again = run(runner, SCHEDULED, find_nothing, request_id="r-2")
+    assert looked == [RUN_ID]
     assert again == replace(first, duplicate=True)
+    assert runner.store.get(RUN_ID) == first
     [logged], metrics = read_log(capsys.readouterr().out)
     assert metrics == []
-    assert (logged["message"], logged["attempt"]) == ("run has succeeded before; nothing done", 1)
+    assert (logged["message"], logged["attempt"]) == ("run has succeeded before; nothing left to do", 1)
     assert logged["run_id"] == RUN_ID
+
+
+MORE = {"pools": 3, "errors": []}
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        replace(DONE, items_processed=1),
+        replace(DONE, items_processed=0, result=MORE),
+        replace(DONE, items_processed=0, items_failed=1),
+        replace(DONE, items_processed=0, is_complete=False),
+    ],
+    ids=["did something", "found more than is stored", "failed", "ran out of time"],
+)
+def test_s27_else_it_is_another_attempt(
+    runner: Runner, clock: FakeClock, outcome: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(runner, BY_HAND, lambda _: DONE)
+    capsys.readouterr()
+    clock.now += timedelta(minutes=1)
+    again = run(runner, BY_HAND, lambda _: outcome)
+    assert (again.attempt, again.duplicate, again.status) == (2, False, outcome.status)
+    assert again.result == outcome.result
+    assert runner.store.get(RUN_ID) == again
+    assert read_log(capsys.readouterr().out)[1] != []
+
+
+def test_s27_an_exception_after_a_success_is_recorded_with_what_was_done_before(
+    runner: Runner, clock: FakeClock
+) -> None:
+    run(runner, SCHEDULED, lambda _: DONE)
+    clock.now += timedelta(minutes=1)
+    with pytest.raises(RunNotSucceededError, match=r"failed; first of 1 errors: described"):
+        run(runner, SCHEDULED, fail)
+    stored = runner.store.get(RUN_ID)
+    assert stored is not None
+    assert (stored.status, stored.attempt) == (RunStatus.FAILED, 2)
+    assert stored.result == {"pools": 2, "errors": [{"error": "described: the database is gone"}]}
+
+
+def test_s27_what_earlier_attempts_did_is_returned_though_the_end_cannot_be_recorded(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = replace(DONE, merge=lambda earlier, latest: {**latest, "pools": earlier["pools"] + latest["pools"]})
+    run(runner, BY_HAND, lambda _: add)
+    monkeypatch.setattr(RunStore, "finish", raise_unreachable)
+    assert run(runner, BY_HAND, lambda _: add).result == {"pools": 4, "errors": []}
+
+
+@pytest.mark.parametrize("seconds_ahead", [0.5, 150, 270])
+def test_s27_a_scheduled_time_that_lies_ahead_is_waited_for_in_small_steps(
+    runner: Runner, clock: FakeClock, seconds_ahead: float
+) -> None:
+    slot = datetime(2026, 1, 12, tzinfo=UTC)
+    clock.now = slot - timedelta(seconds=seconds_ahead)
+    began_at: list[datetime] = []
+
+    def work(_: Run) -> Outcome:
+        began_at.append(clock.now)
+        return DONE
+
+    record = run(runner, SCHEDULED, work)
+    assert began_at == [record.started_at] == [slot]
+    assert max(clock.slept) <= 1
+    assert record.deadline_at == slot + timedelta(minutes=5)
+
+
+def test_s27_no_run_begins_before_its_time_when_the_invocation_is_too_short(runner: Runner, clock: FakeClock) -> None:
+    clock.now = datetime(2026, 1, 11, 23, 59, tzinfo=UTC)
+    tick = Tick.from_event(SCHEDULED, now=clock.now, request_id="r-1")
+    ends_at = clock.now + timedelta(seconds=30)
+    with pytest.raises(RunNotSucceededError, match=rf"^run {RUN_ID} not begun: its time is 0:00:4\d ahead"):
+        runner.run("prize-pool", tick, fail, time_left=lambda: ends_at - clock.now)
+    assert sum(clock.slept) == pytest.approx(16, abs=1)
+    assert runner.store.get(RUN_ID) is None
 
 
 def test_an_exception_fails_the_run_and_is_described_in_its_result(
@@ -132,17 +224,17 @@ def test_an_exception_fails_the_run_and_is_described_in_its_result(
     assert record.result == {"errors": [{"error": "described: the database is gone"}]}
     assert record.counts == {"errors": 1}
     assert runner.store.get(RUN_ID) == record
-    [exception, result], [metrics] = read_log(capsys.readouterr().out)
+    [exception, result], metrics = read_log(capsys.readouterr().out)
     assert (exception["level"], exception["message"]) == ("ERROR", "run failed")
     assert "LookupError" in exception["exception"]
     assert result["message"] == "run failed"
-    assert counts(metrics) == {"RunFailed": 1}
+    assert counts(*metrics) == {"RunFailed": 1}
 
 
 def test_a_partial_run_counts_as_failed_with_what_it_did(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(runner, BY_HAND, lambda _: PARTIAL).status is RunStatus.PARTIAL
-    _, [metrics] = read_log(capsys.readouterr().out)
-    assert counts(metrics) == {"RunFailed": 1, "ItemsProcessed": 1, "ItemsFailed": 2}
+    _, metrics = read_log(capsys.readouterr().out)
+    assert counts(*metrics) == {"RunFailed": 1, "ItemsProcessed": 1, "ItemsFailed": 2}
 
 
 @pytest.mark.parametrize(
@@ -180,23 +272,20 @@ def test_a_job_works_without_its_runs_table_and_a_metric_counts_that(
     elsewhere = replace(runner, store=replace(runner.store, table_name="missing"))
     record = run(elsewhere, SCHEDULED, lambda _: DONE)
     assert (record.status, record.attempt, record.result) == (RunStatus.SUCCEEDED, 0, DONE.result)
-    [at_its_start, at_its_end, _], [metrics] = read_log(capsys.readouterr().out)
+    [at_its_start, at_its_end, _], metrics = read_log(capsys.readouterr().out)
     assert at_its_start["message"] == "run not recorded at its start; the job works anyway"
     assert at_its_end["message"] == "run not recorded at its end"
     for line in (at_its_start, at_its_end):
         assert line["level"] == "ERROR"
         assert line["error"].startswith("runs table: ResourceNotFoundException")
-    assert counts(metrics) == {"RunSucceeded": 1, "ItemsProcessed": 2, "ItemsFailed": 0, "RunNotRecorded": 1}
+    assert counts(*metrics) == {"RunSucceeded": 1, "ItemsProcessed": 2, "ItemsFailed": 0, "RunNotRecorded": 1}
 
 
 @pytest.mark.parametrize("missing", ["start", "finish"])
 def test_a_run_whose_start_or_end_alone_is_not_recorded_is_counted_too(
     runner: Runner, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    def fail_to_reach(*_: Any) -> None:
-        raise RunStoreError("runs table: gone")
-
-    monkeypatch.setattr(RunStore, missing, fail_to_reach)
+    monkeypatch.setattr(RunStore, missing, raise_unreachable)
     run(runner, BY_HAND, lambda _: DONE)
-    _, [metrics] = read_log(capsys.readouterr().out)
-    assert counts(metrics)["RunNotRecorded"] == 1
+    _, metrics = read_log(capsys.readouterr().out)
+    assert counts(*metrics)["RunNotRecorded"] == 1

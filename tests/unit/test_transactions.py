@@ -22,8 +22,10 @@ def server_error(state: str) -> Exception:
     return sqlalchemy_exc.ProgrammingError("SELECT :secret", {"secret": "s3cr3t"}, DatabaseError(fields))
 
 
-def driver_error(message: str) -> Exception:
-    return sqlalchemy_exc.InterfaceError("SELECT 1", {}, InterfaceError(message))
+def driver_error(message: str, cause: Exception | None = None) -> Exception:
+    error = InterfaceError(message)
+    error.__cause__ = cause
+    return sqlalchemy_exc.InterfaceError("SELECT 1", {}, error)
 
 
 TRANSIENT = {
@@ -33,7 +35,9 @@ TRANSIENT = {
     "starting up": server_error("57P03"),
     "too many connections": server_error("53300"),
     "connection cut": driver_error("network error"),
-    "cannot connect": driver_error("Can't create a connection to host db and port 5432 (timeout is 10 ...)"),
+    "cannot connect": driver_error("cannot connect to db port 5432: Connection refused", ConnectionRefusedError()),
+    "hung up in the handshake": driver_error("cannot connect to db port 5432: EOF", ssl.SSLEOFError()),
+    "ended while idle": server_error("57P05"),
     "reset while connecting": ConnectionResetError("reset by peer"),
 }
 FINAL = {
@@ -44,7 +48,7 @@ FINAL = {
     "wrong password": server_error("28P01"),
     "no such database": server_error("3D000"),
     "no TLS": driver_error("Server refuses SSL"),
-    "untrusted certificate": ssl.SSLCertVerificationError("certificate verify failed"),
+    "untrusted certificate": driver_error("cannot connect to db port 5432: it", ssl.SSLCertVerificationError()),
     "a bug": KeyError("x"),
 }
 
