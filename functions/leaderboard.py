@@ -5,5 +5,5 @@ from shared.services.leaderboard import LeaderboardRanker
 
 handler = JobHandler(
     job="leaderboard",
-    use_case=lambda app: LeaderboardRanker(transactions=app.transactions, clock=app.clock),
+    use_case=lambda app: LeaderboardRanker(transactions=app.transactions, zone=app.config.zone, clock=app.clock),
 )

@@ -13,8 +13,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine, Row, text
 
-from shared.domain.periods import PeriodType, current_period, load_zone
+from shared.domain.periods import Calendar, PeriodType, current_period, load_zone
 
+UTC_CALENDAR = Calendar.of(load_zone("UTC"))
 _ADD_POOL = text("""
     INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games)
     VALUES (:game, :period, :day, :amount, :games)
@@ -69,12 +70,18 @@ class Arcade:
     """The platform's writes, each in a transaction of its own, or in the open one of `within`."""
 
     engine: Engine
-    zone: str = "UTC"
+    calendar: Calendar = UTC_CALENDAR
     connection: Connection | None = None
 
     def within(self, connection: Connection) -> "Arcade":
         """The same arcade, its writes in a transaction that the test ends."""
         return replace(self, connection=connection)
+
+    def record_calendar(self) -> None:
+        """Make the zones of its calendar those of the database."""
+        self.execute("DELETE FROM arcade_jobs_timezones")
+        for begins, zone in self.calendar.zones.items():
+            self.execute("INSERT INTO arcade_jobs_timezones VALUES (:begins, :zone)", begins=begins, zone=zone.key)
 
     def add_pool(
         self, day: str, *, game: str = "pong", period: str = "daily", amount: str = "0.7", games: int = 100
@@ -143,7 +150,7 @@ class Arcade:
             day: the board's, if it is not the one in which the score was reached.
         """
         at = datetime.fromisoformat(reached_at)
-        own_day = current_period(PeriodType(period), at, load_zone(self.zone)).date
+        own_day = current_period(PeriodType(period), at, self.calendar).date
         entry = {"session_id": session_id, "game": game, "player": player, "score": score, "period": period, "at": at}
         entry_id: int | None = self._execute(_ADD_ENTRY, entry | {"day": date.fromisoformat(day) if day else own_day})
         return entry_id
@@ -201,7 +208,7 @@ class Arcade:
     def play_many(self, players: int, completed_at: str, *, game: str = "pong", period: str = "daily") -> None:
         """A game of each of many players, `0x1` and on, its number the score, and their entries: in one statement."""
         at = datetime.fromisoformat(completed_at)
-        day = current_period(PeriodType(period), at, load_zone(self.zone)).date
+        day = current_period(PeriodType(period), at, self.calendar).date
         self._execute(_PLAY_MANY, {"players": players, "at": at, "game": game, "period": period, "day": day})
 
     def pool(self, pool_id: int) -> Row[Any]:

@@ -22,6 +22,7 @@ from shared.app import App, build_app
 from shared.db import connection as db_connection
 from shared.db.connection import open_engine
 from shared.db.prepared import prepare_statements
+from shared.domain.periods import Calendar, load_zone
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
 from tests.fakes import FakeClock
@@ -132,13 +133,24 @@ def transactions(engine: Engine, clock: FakeClock) -> Iterator[Transactions]:
 def start_app(
     engine: Engine, dynamodb: "DynamoDBClient", clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[StartApp]:
-    """Builds apps, as a cold start does; settings of the session and of the environment can be given by name."""
+    """Builds apps, as a cold start does; settings of the session and of the environment can be given by name.
+
+    A zone that is given is recorded in the database too, unless `records_zone` is false.
+    """
     client = one_at_a_time(dynamodb)
     started: list[App] = []
 
-    def start(*, session: dict[str, str] | None = None, dynamodb: "DynamoDBClient" = client, **env: str) -> App:
+    def start(
+        *,
+        session: dict[str, str] | None = None,
+        dynamodb: "DynamoDBClient" = client,
+        records_zone: bool = True,
+        **env: str,
+    ) -> App:
         for name, value in (session or {}).items():
             monkeypatch.setitem(db_connection.SESSION, name, value)
+        if records_zone and "JOB_SCHEDULER_TIMEZONE" in env:
+            Arcade(engine, calendar=Calendar.of(load_zone(env["JOB_SCHEDULER_TIMEZONE"]))).record_calendar()
         url = engine.url.render_as_string(hide_password=False)
         variables = {"DATABASE_URL": url, "RUNS_TABLE_NAME": RUNS_TABLE, **env}
         app = build_app(variables, dynamodb=dynamodb, clock=clock, sleep=clock.sleep)

@@ -1,9 +1,12 @@
 """`arcade-jobs db`: the schema of the platform's database, connected to directly or through the Data API."""
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 from botocore.config import Config
@@ -13,13 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from infra import schema
 from infra.cli.options import Json, Target, with_target
 from infra.cli.terminal import print_json, print_lines, print_note
-from infra.deployed.deployment import CLIENT_CONFIG
-from infra.schema import data_api, roles
+from infra.deployed.deployment import CLIENT_CONFIG, Deployment
+from infra.schema import data_api, roles, timezones
+from infra.schema.session import Session, begin
 from infra.stage import stack_name
 from shared.database_url import EXAMPLE
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
+from shared.domain.periods import load_zone
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
@@ -37,19 +42,29 @@ def upgrade_database(
 ) -> None:
     """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped.
 
-    Without DATABASE_URL: in the database that was created with the stage's stack, its roles included.
+    Without DATABASE_URL: in the database that was created with the stage's stack, its roles included. The time zone of
+    the periods is recorded once: JOB_SCHEDULER_TIMEZONE (UTC), or what the stage was deployed with.
     """
     if os.environ.get("DATABASE_URL"):
+        zone = _read_zone("JOB_SCHEDULER_TIMEZONE", os.environ.get("JOB_SCHEDULER_TIMEZONE") or schema.UTC.key)
         with _database() as engine:
-            schema.upgrade(engine, report=print_lines)
+            schema.upgrade(engine, timezone=zone, report=print_lines)
             if jobs_role:
                 roles.grant(engine, jobs_role, report=print_lines)
             for found in roles.check(engine):
                 print_lines(f"warning: {found}", *(f"    {line}" for line in found.fix.splitlines()))
+            with _session(engine) as session:
+                zones = timezones.list_zones(session)
     elif jobs_role:
         raise ArcadeJobsError("--jobs-role: with DATABASE_URL only; a database of the stack's has its role already")
     else:
-        data_api.upgrade(_stack_database(target))
+        deployment = _stack(target)
+        zone = _read_zone("Timezone", deployment.output("Timezone"))
+        api = _data_api(deployment)
+        data_api.upgrade(api, timezone=zone)
+        zones = data_api.list_zones(api)
+    for note in timezones.notes(zones, configured=zone, now=datetime.now(UTC)):
+        print_note(note)
     print_lines("the schema is up to date")
 
 
@@ -64,7 +79,7 @@ def check_database(*, as_json: Json = False, target: Target) -> None:
         with _database() as engine:
             differences = schema.check(engine)
     else:
-        differences = data_api.check(_stack_database(target))
+        differences = data_api.check(_data_api(_stack(target)))
     if as_json:
         print_json(
             [{"kind": found.kind, "where": found.where, "what": found.what, "fix": found.fix} for found in differences]
@@ -78,8 +93,54 @@ def check_database(*, as_json: Json = False, target: Target) -> None:
         raise typer.Exit(1)
 
 
-def _stack_database(target: Target) -> data_api.DataApi:
-    """The database that was created with the stage's stack."""
+@db.command("timezone")
+@with_target
+def change_timezone(
+    name: Annotated[str | None, typer.Argument(help="An IANA name such as Europe/London.")] = None,
+    *,
+    begins: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="The first date that begins in it.")
+    ] = None,
+    as_json: Json = False,
+    target: Target,
+) -> None:
+    """Show the time zones of the periods, or record that another one is in force from a date on.
+
+    The date is later than today and every pool's. It replaces what was recorded for that date and later ones: naming
+    the zone that is in force on the day before withdraws a change. Deploy with the new zone before the date.
+    """
+    if (name is None) != (begins is None):
+        raise ArcadeJobsError("db timezone: NAME and --from DATE belong together; one is missing")
+    day = begins.date() if begins else None
+    zone = _read_zone("NAME", name) if name is not None else None
+    if os.environ.get("DATABASE_URL"):
+        with _database() as engine, _session(engine) as session:
+            if zone and day:
+                print_note(f"database {engine.url.database}, schema {session.schema}")
+                zones = timezones.change(session, zone, begins=day, now=datetime.now(UTC))
+            else:
+                zones = timezones.list_zones(session)
+    else:
+        api = _data_api(_stack(target))
+        if zone and day:
+            zones = data_api.change_timezone(api, zone, begins=day, now=datetime.now(UTC))
+        else:
+            zones = data_api.list_zones(api)
+    if as_json:
+        print_json([{"from": str(first), "timezone": str(each)} for first, each in zones.items()])
+    else:
+        print_lines(*(f"from {first}  {each}" for first, each in zones.items()))
+
+
+def _read_zone(what: str, name: str) -> ZoneInfo:
+    try:
+        return load_zone(name)
+    except ValueError as error:
+        raise ArcadeJobsError(f"{what}: {error}") from None
+
+
+def _stack(target: Target) -> Deployment:
+    """The stage, if its stack has created a database."""
     try:
         deployment = target.deployment()
     except ArcadeJobsError as error:
@@ -90,6 +151,11 @@ def _stack_database(target: Target) -> data_api.DataApi:
             f"DATABASE_URL: missing, and stack {stack_name(target.stage)} created no database of its own;"
             + (" arcade-jobs local up upgrades the laptop's" if target.local else f" expected a URL such as {EXAMPLE}")
         )
+    return deployment
+
+
+def _data_api(deployment: Deployment) -> data_api.DataApi:
+    """The database that was created with the stack."""
     return data_api.DataApi(
         client=deployment.client("rds-data", CLIENT_CONFIG.merge(Config(read_timeout=data_api.READ_TIMEOUT))),
         cluster=deployment.output("DatabaseClusterArn"),
@@ -98,6 +164,10 @@ def _stack_database(target: Target) -> data_api.DataApi:
         jobs_role=deployment.output("DatabaseUser"),
         report=print_note,
     )
+
+
+def _session(engine: Engine) -> AbstractContextManager[Session]:
+    return begin(engine, report=print_note, sleep=time.sleep)
 
 
 @contextmanager

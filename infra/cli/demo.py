@@ -129,7 +129,7 @@ Try next:
 
 def _run(console: Console, *, folder: Path, until: datetime | None) -> "Report":
     # Here, since moto takes a tenth of a second to import, and hooks into every client of botocore.
-    from infra.demo.demo import fresh_folder, run_demo  # noqa: PLC0415
+    from infra.demo.demo import ZONE, fresh_folder, run_demo  # noqa: PLC0415
     from infra.demo.replay import LAST_SLOT, list_slots  # noqa: PLC0415
 
     slots = list_slots(until or LAST_SLOT)
@@ -140,7 +140,7 @@ def _run(console: Console, *, folder: Path, until: datetime | None) -> "Report":
             url = server.create_database(DATABASE).render_as_string(hide_password=False)
             engine = open_engine(url, connections=2)
             try:
-                schema.upgrade(engine)
+                schema.upgrade(engine, timezone=ZONE)
                 with _progress(console, slots) as advance:
                     return run_demo(engine, database_url=url, folder=demo_folder, slots=slots, report=advance)
             finally:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from infra.deployed.deployment import Deployment
 from infra.local import cloud, emulator
 from infra.stage import DEFAULT_STAGE, stack_name
 from shared.domain.errors import ArcadeJobsError
+from shared.domain.periods import load_zone
 
 app = typer.Typer()
 local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
@@ -37,11 +39,16 @@ def start_cloud(
     pairs = [assignment.partition("=") for assignment in context or ()]
     if wrong := [name for name, sign, _ in pairs if not sign]:
         raise ArcadeJobsError(f"--context: {wrong[0]!r} is not NAME=VALUE")
+    choices = {name: value for name, _, value in pairs}
+    try:
+        zone = load_zone(choices.get("timezone", schema.UTC.key))
+    except ValueError as error:
+        raise ArcadeJobsError(f"timezone: {error}") from None
     cloud.up(
         stage=stage,
         port=port,
-        context={name: value for name, _, value in pairs},
-        prepare_database=schema.upgrade,
+        context=choices,
+        prepare_database=partial(schema.upgrade, timezone=zone),
         report=print_note,
     )
     print_lines(*guide(Target(stage=stage, local=True).deployment()))

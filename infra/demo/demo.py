@@ -22,7 +22,7 @@ from infra.demo.replay import FIRST_SLOT, VirtualClock, compare, replay
 from infra.demo.saved_runs import SAVED_RUNS, TABLE_NAME, emulated_dynamodb, save_runs
 from shared.app import build_app
 from shared.domain.errors import ArcadeJobsError
-from shared.domain.periods import PeriodType
+from shared.domain.periods import Calendar, PeriodType
 from shared.observability import logger
 from shared.runs.record import RunRecord
 from shared.runs.runner import RunNotSucceededError
@@ -103,7 +103,7 @@ def run_demo(
         app = build_app(environment, dynamodb=client, clock=clock, sleep=clock.sleep)
         stack.callback(app.engine.dispose)
         log = stack.enter_context((folder / "jobs.log").open("w", encoding="utf-8", buffering=1))
-        platform = Platform(engine=engine, zone=ZONE)
+        platform = Platform(engine=engine, calendar=Calendar.of(ZONE))
         started_at = time.monotonic()
         with _logging_to(log):
             try:
@@ -123,7 +123,7 @@ def run_demo(
         pools=pools,
         leaders=leaders,
         runs=runs,
-        differences=compare(pools, load_settlements(), at=slots[-1], zone=ZONE),
+        differences=compare(pools, load_settlements(), at=slots[-1], calendar=Calendar.of(ZONE)),
     )
 
 

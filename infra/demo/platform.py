@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, text
 
 from infra.demo.plays import Play, Settlement
 from shared.domain.errors import ArcadeJobsError
-from shared.domain.periods import Period, PeriodType, current_period
+from shared.domain.periods import Calendar, Period, PeriodType, current_period
 from shared.runs.record import format_instant
 
 POOL_SHARE = Decimal("0.70")  # of each payment into the pool of the day, and the same into that of the week
@@ -87,11 +86,11 @@ class Platform:
 
     Attributes:
         engine: of its database.
-        zone: of its days and weeks.
+        calendar: of its days and weeks.
     """
 
     engine: Engine
-    zone: ZoneInfo
+    calendar: Calendar
 
     def receive(self, *, started: Sequence[Play], completed: Sequence[Play]) -> None:
         """Take in the plays that started and those that were completed, in one transaction.
@@ -125,7 +124,7 @@ class Platform:
         return [
             {
                 "game_type": play.game_type,
-                **_key(current_period(period_type, play.created_at, self.zone)),
+                **_key(current_period(period_type, play.created_at, self.calendar)),
                 "amount_paid_usdc": str(play.amount_paid_usdc),
                 "created_at": play.created_at.isoformat(),
             }
@@ -141,7 +140,7 @@ class Platform:
                 "game_type": play.game_type,
                 "player_address": play.player_address,
                 "score": play.score,
-                **_key(current_period(period_type, play.completed_at, self.zone)),
+                **_key(current_period(period_type, play.completed_at, self.calendar)),
                 "created_at": play.completed_at.isoformat(),
             }
             for period_type in PeriodType

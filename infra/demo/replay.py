@@ -18,11 +18,9 @@ from infra.demo.platform import Platform, Pool
 from infra.demo.plays import Play, Settlement
 from infra.jobs import JOBS
 from shared.app import App
-from shared.domain.periods import has_ended
+from shared.domain.periods import Calendar, has_ended
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -100,19 +98,19 @@ def replay(
         yield slot
 
 
-def compare(pools: Iterable[Pool], settlements: Iterable[Settlement], *, at: datetime, zone: "ZoneInfo") -> list[str]:
+def compare(pools: Iterable[Pool], settlements: Iterable[Settlement], *, at: datetime, calendar: Calendar) -> list[str]:
     """The pools that are not as expected, one line each.
 
     Args:
         pools: all that there are.
         settlements: how each must be settled, if its period ended at or before `at`.
         at: the last slot.
-        zone: of the periods.
+        calendar: of the periods.
     """
     found = {(pool.settlement.game_type, pool.settlement.period): pool for pool in pools}
     differences = []
     for expected in settlements:
-        if not has_ended(expected.period, at, zone):
+        if not has_ended(expected.period, at, calendar):
             continue
         pool = found.get((expected.game_type, expected.period))
         if pool is None or pool.status != "finalized" or pool.settlement != expected:

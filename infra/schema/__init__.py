@@ -4,6 +4,6 @@
 """
 
 from infra.schema.differences import Difference, Kind, SchemaError, UpgradeError
-from infra.schema.upgrade import check, upgrade
+from infra.schema.upgrade import UTC, check, upgrade
 
-__all__ = ["Difference", "Kind", "SchemaError", "UpgradeError", "check", "upgrade"]
+__all__ = ["UTC", "Difference", "Kind", "SchemaError", "UpgradeError", "check", "upgrade"]

@@ -10,17 +10,19 @@ transaction of several is of no use: of those AWS writes that each DDL statement
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import date, datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.schema import guarded, roles, set_aside, unbacked
+from infra.schema import guarded, roles, set_aside, timezones, unbacked
 from infra.schema.differences import Difference, UpgradeError, missing
 from infra.schema.quoting import literal, quoted
 from infra.schema.revisions import NOTHING, VERSION_TABLE, head, steps_after
 from infra.schema.session import LOCKED, NO_SCHEMA, SCHEMA_OF_TABLES
 from infra.schema.tables import metadata
-from infra.schema.upgrade import behind
+from infra.schema.upgrade import UTC, behind
 
 LONGEST_STATEMENT = 65_536  # characters that the Data API takes
 READ_TIMEOUT = 60  # seconds that a client waits for a response: it comes within 45
@@ -45,7 +47,7 @@ JOIN pg_attribute ON attrelid = to_regclass(contract.name) AND attnum > 0 AND NO
 ORDER BY 1, attnum
 """
 
-Row = tuple[str | None, ...]
+T = TypeVar("T")
 
 
 class _NotYetError(Exception):
@@ -74,7 +76,7 @@ class DataApi:
     report: Callable[[str], None]
     sleep: Callable[[float], None] = time.sleep
 
-    def query(self, sql: str, **parameters: str) -> list[Row]:
+    def query(self, sql: str, **parameters: str) -> list[guarded.Row]:
         """The rows of a statement whose columns are all text.
 
         Raises:
@@ -149,6 +151,12 @@ class _Runner:
     schema: str
     role: str | None
 
+    def version(self) -> str | None:
+        return inspect(self.api).version
+
+    def rows(self, query: str) -> list[guarded.Row]:
+        return self.api.query(query)
+
     def run_block(self, body: str, *, expected: str | None) -> None:
         self.api.run(guarded.block(self.schema, body, lock_timeout=LOCK_TIMEOUT, expected=expected))
 
@@ -163,28 +171,38 @@ class _Runner:
         return True
 
 
-def upgrade(api: DataApi) -> None:
+def upgrade(api: DataApi, *, timezone: ZoneInfo = UTC) -> None:
     """Create the roles and the schema in an empty database, or bring one that has a revision up to date.
 
     Two at once are safe. One that was killed is finished by the next one.
 
+    Args:
+        api: the database.
+        timezone: of all periods; where one is recorded it does nothing.
+
     Raises:
         UpgradeError: it could not continue; what was done stays, and the next upgrade continues there.
     """
-    reason = ""
-    for _ in range(TURN_ATTEMPTS):
-        try:
-            _attempt(api)
-        except guarded.MovedError:
-            continue
-        except _NotYetError as error:
-            if reason != str(error):
-                reason = str(error)
-                api.report(f"{reason}; waiting for it")
-            api.sleep(TURN_PAUSE)
-        else:
-            return
-    raise UpgradeError(f"{api.database}: {reason}, for {TURN_ATTEMPTS * TURN_PAUSE} s now; try again later")
+    _in_turn(api, lambda: _attempt(api, timezone))
+
+
+def list_zones(api: DataApi) -> timezones.Zones:
+    """The zones by the date from which each is in force, the earliest first.
+
+    Raises:
+        UpgradeError: they could not be read.
+    """
+    return timezones.list_zones(_runner(api))
+
+
+def change_timezone(api: DataApi, zone: ZoneInfo, *, begins: date, now: datetime) -> timezones.Zones:
+    """As `timezones.change`.
+
+    Raises:
+        TimezoneChangeError: the change is refused.
+        UpgradeError: the database refused, or others held a lock for too long.
+    """
+    return _in_turn(api, lambda: timezones.change(_runner(api), zone, begins=begins, now=now))
 
 
 def check(api: DataApi) -> list[Difference]:
@@ -233,8 +251,29 @@ def inspect(api: DataApi) -> Found:
     return Found(schema=schema, tables=tables)
 
 
-def _attempt(api: DataApi) -> None:
-    """Roles first, then what is left of the revisions, then rights: each a block."""
+def _in_turn(api: DataApi, attempt: Callable[[], T]) -> T:
+    """Try until no other statement is in the way."""
+    reason = ""
+    for _ in range(TURN_ATTEMPTS):
+        try:
+            return attempt()
+        except guarded.MovedError:
+            continue
+        except _NotYetError as error:
+            if reason != str(error):
+                reason = str(error)
+                api.report(f"{reason}; waiting for it")
+            api.sleep(TURN_PAUSE)
+    raise UpgradeError(f"{api.database}: {reason}, for {TURN_ATTEMPTS * TURN_PAUSE} s now; try again later")
+
+
+def _runner(api: DataApi) -> _Runner:
+    found = inspect(api)
+    return _Runner(api=api, schema=found.schema, role=found.owner)
+
+
+def _attempt(api: DataApi, timezone: ZoneInfo) -> None:
+    """Roles first, then what is left of the revisions, then rights and the time zone: each a block."""
     found = inspect(api)
     if found.version is None and found.tables:
         raise UpgradeError(
@@ -254,8 +293,11 @@ def _attempt(api: DataApi) -> None:
         if place == 0 or step.number == 1:
             api.report(f"{api.database}: {step}")
         guarded.run_step(runner, step)
-    rights = guarded.execute(*roles.grant_statements(api.jobs_role, schema=found.schema))
-    runner.run_block(rights, expected=head())
+    last = (
+        *roles.grant_statements(api.jobs_role, schema=found.schema),
+        timezones.first_statement(found.schema, timezone),
+    )
+    runner.run_block(guarded.execute(*last), expected=head())
 
 
 def _unbacked(api: DataApi, found: Found) -> Iterator[Difference]:

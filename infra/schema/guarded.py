@@ -6,6 +6,7 @@ only while no other upgrade is under way and the version table reads what its se
 or one that was killed, never run a statement twice.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from infra.schema.quoting import literal, quoted
@@ -15,6 +16,8 @@ ADVISORY_LOCK = 0x61726361_6A6F6273  # "arca", "jobs": held by an upgrade of thi
 BUSY = "another upgrade of this database is under way"  # the message of a block that did nothing for that reason
 MOVED = "another upgrade of this database has made progress"  # compare again
 LOCK_NOT_AVAILABLE = "55P03"
+
+Row = tuple[str | None, ...]
 
 
 class MovedError(Exception):
@@ -31,6 +34,12 @@ class Runner(Protocol):
     @property
     def role(self) -> str | None:
         """The role that will own what is created; None: the one that is connected."""
+
+    def version(self) -> str | None:
+        """What the version table reads; None before the first revision."""
+
+    def rows(self, query: str) -> Sequence[Row]:
+        """The rows of a query whose columns are all text."""
 
     def run_block(self, body: str, *, expected: str | None) -> None:
         """Run a block; where it has to wait, try again or raise."""

@@ -84,6 +84,10 @@ class Session:
         """What the version table reads; None before the first revision."""
         return version_of(self.connection, self.schema)
 
+    def rows(self, query: str) -> list[guarded.Row]:
+        """The rows of a query whose columns are all text."""
+        return [tuple(row) for row in self.connection.exec_driver_sql(query)]
+
     def _try(self, statement: str, *, shown: str, may_wait: bool) -> None:
         attempt = 1
         is_busy = False

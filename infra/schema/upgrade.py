@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, text
 
-from infra.schema import adoption, guarded, roles, unbacked
+from infra.schema import adoption, guarded, roles, timezones, unbacked
 from infra.schema.comparison import differences
 from infra.schema.differences import Difference, SchemaError, missing
 from infra.schema.obstacles import obstacles
 from infra.schema.revisions import NOTHING, VERSION_TABLE, created, first, head, statements_until, steps_after
 from infra.schema.session import Session, begin, version_of
+
+UTC = ZoneInfo("UTC")
 
 
 def _silent(_: str) -> None:
@@ -18,7 +21,11 @@ def _silent(_: str) -> None:
 
 
 def upgrade(
-    engine: Engine, *, report: Callable[[str], None] = _silent, sleep: Callable[[float], None] = time.sleep
+    engine: Engine,
+    *,
+    timezone: ZoneInfo = UTC,
+    report: Callable[[str], None] = _silent,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Create the schema in an empty database, adopt the one that is there, or bring ours up to date.
 
@@ -27,12 +34,14 @@ def upgrade(
        Count what the check of entries will refuse, if it is to be added.
     3. Run the revisions that are left, each statement together with its number.
     4. Compare with the result of all of them.
+    5. Record the time zone of the periods, unless one is recorded.
 
     Two at once are safe. An upgrade that was killed is finished by the next one; one that finds nothing to do does
     nothing.
 
     Args:
         engine: on the database, as the role that owns the tables or will. Not through a transaction pooler.
+        timezone: of all periods; where one is recorded it does nothing.
         report: takes lines of progress.
         sleep: waits for a number of seconds.
 
@@ -53,6 +62,7 @@ def upgrade(
             session.report(f"warning: {difference}")
         _run_revisions(session)
         adoption.complete(session, head())
+        session.run(timezones.first_statement(session.schema, timezone))
 
 
 def check(engine: Engine) -> list[Difference]:

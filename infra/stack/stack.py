@@ -42,6 +42,7 @@ class ArcadeJobsStack(Stack):
             CfnOutput(self, f"{title}{schedule.kind}Name", value=schedule.name)
             CfnOutput(self, f"{title}IsEnabled", value=str(scheduled.choice.is_enabled).lower())
             CfnOutput(self, f"{title}AlarmNames", value=",".join(monitoring.alarm_names[scheduled.choice.job.name]))
+        CfnOutput(self, "Timezone", value=settings.timezone)  # of the periods, when the database is upgraded
         CfnOutput(self, "RunsTableName", value=runs.table.table_name)
         if monitoring.stack_alarm_names:
             CfnOutput(self, "AlarmNames", value=",".join(monitoring.stack_alarm_names))

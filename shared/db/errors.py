@@ -7,6 +7,8 @@ from ssl import SSLEOFError, SSLError
 
 from sqlalchemy.exc import DBAPIError
 
+from shared.domain.errors import ArcadeJobsError
+
 CONNECTION_LOST = frozenset(
     {
         *("08000", "08001", "08003", "08004", "08006"),  # connection exceptions
@@ -66,6 +68,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, DBAPIError):
         text = str(error.orig)
         return _one_line(text if text.startswith(CANNOT_CONNECT) else f"database: {text}")
+    if isinstance(error, ArcadeJobsError):
+        return _one_line(str(error))
     return _one_line(f"{type(error).__name__}: {error}")
 
 

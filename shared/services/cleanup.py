@@ -4,12 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
 
 from shared.db import cleanup as db
 from shared.db.errors import describe, is_connection_lost
 from shared.domain.retention import expiry_cutoff
 from shared.domain.run import Outcome, OutOfTimeError, Run
 from shared.observability import logger
+from shared.services.calendar import read_calendar
 from shared.services.results import CleanupTally, cleanup_result, merge_cleanup_results
 from shared.services.transactions import Transactions
 
@@ -23,11 +27,13 @@ class Cleaner:
     """The use case, with what it needs.
 
     Attributes:
+        zone: the configured one, which must be the database's.
         session_expiry: the age at which an unfinished session is abandoned, and an entry without a session an orphan.
         clock: the wall clock, aware.
     """
 
     transactions: Transactions
+    zone: ZoneInfo
     session_expiry: timedelta
     clock: Callable[[], datetime]
 
@@ -43,7 +49,12 @@ class Cleaner:
         before = expiry_cutoff(run.tick.at, self.session_expiry)
         tally = CleanupTally()
         is_reachable = True
-        self.transactions.run(db.check_touches, run=run)
+
+        def begin(connection: Connection) -> None:
+            read_calendar(connection, configured=self.zone, at=run.tick.at)
+            db.check_touches(connection)
+
+        self.transactions.run(begin, run=run)
         for step, work in (("expired_sessions", self._delete_sessions), ("orphaned_entries", self._delete_orphans)):
             try:
                 work(run, before, tally)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
@@ -13,6 +14,7 @@ from shared.db.errors import describe, is_connection_lost
 from shared.domain.board import Board
 from shared.domain.run import Outcome, OutOfTimeError, Run
 from shared.observability import logger
+from shared.services.calendar import read_calendar
 from shared.services.results import BoardTally, leaderboard_result, merge_leaderboard_results
 from shared.services.transactions import Transactions
 
@@ -25,10 +27,12 @@ class LeaderboardRanker:
     """The use case, with what it needs.
 
     Attributes:
+        zone: the configured one, which must be the database's.
         clock: the wall clock, aware.
     """
 
     transactions: Transactions
+    zone: ZoneInfo
     clock: Callable[[], datetime]
 
     def __call__(self, run: Run) -> Outcome:
@@ -47,6 +51,7 @@ class LeaderboardRanker:
 
     def _rank_all(self, run: Run, started_at: datetime, connection: Connection) -> Outcome:
         def claim(connection: Connection) -> tuple[list[Board], int]:
+            read_calendar(connection, configured=self.zone, at=run.tick.at)
             db.claim_touches(connection)
             return db.list_pending_boards(connection), db.count_boards(connection)
 
@@ -117,11 +122,15 @@ class LeaderboardRanker:
             return True
 
     def _preview(self, run: Run, started_at: datetime) -> Outcome:
+        def list_touched(connection: Connection) -> list[Board]:
+            read_calendar(connection, configured=self.zone, at=run.tick.at)
+            return db.list_touched_boards(connection)
+
         def count(connection: Connection, *, board: Board) -> int:
             db.read_in_table_order(connection)
             return db.count_new_ranks(connection, board)
 
-        touched = self.transactions.run(db.list_touched_boards, run=run)
+        touched = self.transactions.run(list_touched, run=run)
         tallies = [
             BoardTally(
                 board=board,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -13,10 +13,11 @@ from shared.db import prize_pool as db
 from shared.db.errors import describe, is_connection_lost
 from shared.db.prize_pool import Pool, SettledPool, Winner
 from shared.domain.board import Board
-from shared.domain.periods import ONE_WEEK, local_day, local_midnight
+from shared.domain.periods import ONE_WEEK, Calendar
 from shared.domain.run import Outcome, OutOfTimeError, Run
 from shared.metrics import Metric
 from shared.observability import logger
+from shared.services.calendar import read_calendar
 from shared.services.results import merge_prize_pool_results, prize_pool_result
 from shared.services.transactions import Transactions
 
@@ -33,7 +34,7 @@ class PrizePoolSettler:
     """The use case, with what it needs.
 
     Attributes:
-        zone: of all periods.
+        zone: the configured one, which must be the database's.
         grace: how long after a period's end a scheduled settlement waits, by the wall clock.
         game_types: those that are expected; a pool of another is settled anyway, and reported.
         clock: the wall clock, aware.
@@ -50,18 +51,20 @@ class PrizePoolSettler:
     def __call__(self, run: Run) -> Outcome:
         """Settle what is due at the run's scheduled time.
 
-        1. Wait for late scores.
-        2. List all that is due, oldest first: a missed slot is made up for by the next.
-        3. Settle each pool in a transaction of its own; one that fails does not stop the rest.
-        4. Read back what carries this run's id, in whichever attempt it was settled, and what should not be: pools that
+        1. Read the calendar.
+        2. Wait for late scores.
+        3. List all that is due, oldest first: a missed slot is made up for by the next.
+        4. Settle each pool in a transaction of its own; one that fails does not stop the rest.
+        5. Read back what carries this run's id, in whichever attempt it was settled, and what should not be: pools that
            are still due, periods that were played and have no pool.
         """
-        today = local_day(run.tick.at, self.zone)
+        read = partial(read_calendar, configured=self.zone, at=run.tick.at)
+        calendar = self.transactions.run(read, run=run)
         if not run.tick.dry_run:
-            self._wait_for_late_scores(local_midnight(today, self.zone), run)
+            self._wait_for_late_scores(calendar.midnight(calendar.local_day(run.tick.at)), run)
         # One connection for all of it: to check it before each pool would take as long as to settle the pool.
         with self.transactions.connect(run=run) as connection:
-            return self._settle_all(run, today, connection)
+            return self._settle_all(run, calendar, connection)
 
     def _wait_for_late_scores(self, ended_at: datetime, run: Run) -> None:
         """Until the last period that is due is over by the wall clock too, and in a scheduled run the grace as well."""
@@ -69,7 +72,9 @@ class PrizePoolSettler:
         while (missing := ended_at + grace - self.clock()) > timedelta() and not run.must_stop:
             self.sleep(min(missing.total_seconds(), POLL_INTERVAL))
 
-    def _settle_all(self, run: Run, today: date, connection: Connection) -> Outcome:
+    def _settle_all(self, run: Run, calendar: Calendar, connection: Connection) -> Outcome:
+        today = calendar.local_day(run.tick.at)
+
         def list_due(connection: Connection) -> list[Pool]:
             return db.list_due_pools(connection, today=today, week_ago=today - ONE_WEEK)
 
@@ -83,15 +88,16 @@ class PrizePoolSettler:
         previews: list[SettledPool] = []
         settled_here: list[int] = []
         if run.tick.dry_run:
-            previews, errors, is_complete = self._for_each(due, self._preview, run, connection)
+            previews, errors, is_complete = self._for_each(due, partial(self._preview, calendar), run, connection)
         else:
-            settled_here, errors, is_complete = self._for_each(due, self._settle, run, connection)
+            settled_here, errors, is_complete = self._for_each(due, partial(self._settle, calendar), run, connection)
         settled, still_due, without_pool = self.transactions.run(read_back, run=run, on=connection)
         # An error or a lack of time is reported as such, and retried: this is about what would go unnoticed.
         explained = {error["pool_id"] for error in errors}
         is_quiet = is_complete and not run.tick.dry_run
         return self._outcome(
             run,
+            calendar,
             settled + previews,
             settled_here=settled_here,
             errors=errors,
@@ -123,38 +129,45 @@ class PrizePoolSettler:
                     done.append(result)
         return done, errors, True
 
-    def _settle(self, pool: Pool, run: Run, connection: Connection) -> int | None:
+    def _settle(self, calendar: Calendar, pool: Pool, run: Run, connection: Connection) -> int | None:
         """Settle one pool; return its id, or None if another delivery or run has settled it."""
         # Three statements, READ COMMITTED: each sees what was committed before it began. Looking before the lock was
         # granted, or on one snapshot for all three, misses the score that committed while we waited (S08).
         if not db.lock_active_pool(connection, pool):
             return None  # S01: another delivery got there first
-        winner, passed_over = self._find_winner(connection, pool)
+        winner, passed_over = self._find_winner(connection, pool, calendar)
         if passed_over:
             self._log_passed_over(connection, pool, passed_over)
         db.mark_settled(connection, pool, winner=winner, passed_over=passed_over, now=self.clock(), run_id=run.id)
         return pool.id
 
-    def _preview(self, pool: Pool, run: Run, connection: Connection) -> SettledPool:  # noqa: ARG002 - in place of _settle
+    def _preview(
+        self,
+        calendar: Calendar,
+        pool: Pool,
+        run: Run,  # noqa: ARG002 - in place of _settle
+        connection: Connection,
+    ) -> SettledPool:
         """The pool as it would be settled now."""
-        winner, passed_over = self._find_winner(connection, pool)
+        winner, passed_over = self._find_winner(connection, pool, calendar)
         return db.get_pool(connection, pool)._replace(
             winner_address=winner.player_address if winner else None,
             winner_score=winner.score if winner else None,
             entries_passed_over=passed_over,
         )
 
-    def _find_winner(self, connection: Connection, pool: Pool) -> tuple[Winner | None, int]:
+    def _find_winner(self, connection: Connection, pool: Pool, calendar: Calendar) -> tuple[Winner | None, int]:
         """The winner, and how many entries were passed over for it.
 
         S16: the first entry wins nearly always. The board is read on, in slices, only while entries are passed over, so
         that no statement takes longer the more of them there are.
         """
         period = pool.board.period
-        ends_at = period.ends_at(self.zone)
+        ends_at = period.ends_at(calendar)
         if ends_at is None:
             raise ValueError(f"pool {pool.id} has period type {period.type}, which has no end")
-        find_winner = partial(db.find_winner, connection, pool, starts_at=period.starts_at(self.zone), ends_at=ends_at)
+        starts_at = period.starts_at(calendar)
+        find_winner = partial(db.find_winner, connection, pool, starts_at=starts_at, ends_at=ends_at)
         passed_over, after, most = 0, None, FIRST_SLICE
         while (winner := find_winner(most=most, after=after)) is None:
             after = db.find_slice_end(connection, pool, most=most, after=after)
@@ -175,6 +188,7 @@ class PrizePoolSettler:
     def _outcome(
         self,
         run: Run,
+        calendar: Calendar,
         settled: list[SettledPool],
         *,
         settled_here: Sequence[int],
@@ -193,7 +207,7 @@ class PrizePoolSettler:
                 still_due=still_due,
                 without_pool=without_pool,
                 at=run.tick.at,
-                zone=self.zone,
+                calendar=calendar,
                 game_types=self.game_types,
             ),
             items_processed=len(settled_here),

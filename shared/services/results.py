@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from shared.db.prize_pool import Pool, SettledPool
 from shared.domain.board import Board
-from shared.domain.periods import is_late
+from shared.domain.periods import Calendar, is_late
 from shared.domain.run import Result, take_latest
 
 Errors = Sequence[dict[str, Any]]  # each names an item, and its `error` in one line
@@ -25,7 +24,7 @@ def prize_pool_result(
     still_due: Sequence[Pool],
     without_pool: Sequence[Board],
     at: datetime,
-    zone: ZoneInfo,
+    calendar: Calendar,
     game_types: Collection[str],
 ) -> dict[str, Any]:
     """What a settlement run did.
@@ -36,7 +35,7 @@ def prize_pool_result(
         still_due: pools that are due after the run, and not among the errors.
         without_pool: boards that were played, whose period has ended without a pool.
         at: the run's scheduled time, against which a pool is late.
-        zone: of all periods.
+        calendar: of all periods.
         game_types: those that are expected.
     """
     return {
@@ -51,7 +50,7 @@ def prize_pool_result(
                 # As text it is exact; most readers take a JSON number for floating point.
                 "total_amount_usdc": str(pool.total_amount_usdc),
                 "total_games": pool.total_games,
-                "late": is_late(pool.pool.board.period, at, zone),
+                "late": is_late(pool.pool.board.period, at, calendar),
             }
             for pool in settled
         ],

@@ -10,9 +10,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from shared.domain.periods import Period, PeriodType, current_period, has_ended
+from shared.domain.periods import Calendar, Period, PeriodType, current_period, has_ended
 
 EXPIRY = timedelta(minutes=30)
 
@@ -61,7 +60,7 @@ class Model:
         touched: the boards that were written to since they were last ranked.
     """
 
-    zone: ZoneInfo
+    calendar: Calendar
     sessions: dict[UUID, Session] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
     pools: dict[int, Pool] = field(default_factory=dict)
@@ -69,7 +68,7 @@ class Model:
     paid: Decimal = Decimal(0)
 
     def board(self, game: str, period_type: str, at: datetime) -> Board:
-        return Board(game, period_type, current_period(PeriodType(period_type), at, self.zone).date)
+        return Board(game, period_type, current_period(PeriodType(period_type), at, self.calendar).date)
 
     def is_sealed(self, board: Board) -> bool:
         return any(pool.board == board and pool.status != "active" for pool in self.pools.values())
@@ -89,7 +88,7 @@ class Model:
 
     def settle(self, at: datetime, run_id: str) -> None:
         for number, pool in self.pools.items():
-            if pool.status == "active" and has_ended(_period(pool.board), at, self.zone):
+            if pool.status == "active" and has_ended(_period(pool.board), at, self.calendar):
                 winner = self._winner(pool.board)
                 self.pools[number] = pool._replace(
                     status="finalized",

@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 
 from infra.demo.runs_table import create_runs_table
 from shared.db.errors import sqlstate
+from shared.domain.periods import Calendar
 from shared.domain.run import RunStatus
 from shared.runs.store import RunStore
 from tests.arcade import Arcade
@@ -108,7 +109,9 @@ class ArcadeMachine(RuleBasedStateMachine):
     @initialize(beginning=st.sampled_from(BEGINNINGS))
     def open(self, beginning: tuple[str, str]) -> None:
         zone, at = beginning
-        self.model = Model(zone=ZoneInfo(zone))
+        calendar = Calendar.of(ZoneInfo(zone))
+        Arcade(self.engine, calendar=calendar).record_calendar()
+        self.model = Model(calendar=calendar)
         self.clock.now = datetime.fromisoformat(at)
         self.env = {
             "DATABASE_URL": self.engine.url.render_as_string(hide_password=False),
@@ -328,7 +331,7 @@ class ArcadeMachine(RuleBasedStateMachine):
         else:
             if is_checked:
                 entry_id = self._add(entry)
-                entry = entry._replace(created_at=self.model.sessions[session_id].completed_at)
+                entry = entry._replace(created_at=self.model.sessions[session_id].completed_at or entry.created_at)
             else:
                 entry_id = self._add(entry, unchecked=True)
             assert entry_id is not None

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import event, text
@@ -23,7 +24,7 @@ Clean = Callable[[Run], Outcome]
 
 @pytest.fixture
 def cleaner(transactions: Transactions, clock: FakeClock) -> Cleaner:
-    return Cleaner(transactions=transactions, session_expiry=timedelta(minutes=30), clock=clock)
+    return Cleaner(transactions=transactions, zone=ZoneInfo("UTC"), session_expiry=timedelta(minutes=30), clock=clock)
 
 
 def count(arcade: Arcade, table: str) -> int:

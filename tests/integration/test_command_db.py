@@ -1,10 +1,16 @@
+import json
+import sys
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from infra.cli.app import app
+from infra.cli.app import app, main
 from infra.local import postgres
+from infra.schema.revisions import head
+from tests.sql import rows, run
 
 
 def test_the_schema_is_created_and_checked_by_command(server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +25,89 @@ def test_the_schema_is_created_and_checked_by_command(server: postgres.Server, m
     checked = command.invoke(app, ["db", "check"])
     assert (checked.exit_code, checked.output) == (0, "the schema is as it should be\n")
     server.drop_database(name)
+
+
+@pytest.fixture
+def arcade_jobs(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command with the DATABASE_URL of a migrated database: exit code, standard output, standard error."""
+    monkeypatch.setenv("DATABASE_URL", engine.url.render_as_string(hide_password=False))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["arcade-jobs", *arguments])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        printed = capsys.readouterr()
+        return int(exited.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+def test_a_change_of_the_time_zone_is_shown_recorded_and_withdrawn_by_command(
+    engine: Engine, arcade_jobs: Callable[..., tuple[int, str, str]]
+) -> None:
+    assert arcade_jobs("db", "timezone") == (0, "from 1970-01-01  UTC\n", "")
+    for _ in range(2):
+        code, out, err = arcade_jobs("db", "timezone", "Asia/Tokyo", "--from", "9000-01-05")
+        assert (code, out) == (0, "from 1970-01-01  UTC\nfrom 9000-01-05  Asia/Tokyo\n")
+        assert err == f"database {engine.url.database}, schema public\n"
+    assert json.loads(arcade_jobs("db", "timezone", "--json")[1]) == [
+        {"from": "1970-01-01", "timezone": "UTC"},
+        {"from": "9000-01-05", "timezone": "Asia/Tokyo"},
+    ]
+    assert arcade_jobs("db", "timezone", "UTC", "--from", "9000-01-05")[:2] == (0, "from 1970-01-01  UTC\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["Mars/Olympus", "--from", "9000-01-05"], 1, "NAME: 'Mars/Olympus' is not an IANA time zone such as UTC or"),
+        (["Asia/Tokyo"], 1, "db timezone: NAME and --from DATE belong together; one is missing"),
+        (["--from", "9000-01-05"], 1, "db timezone: NAME and --from DATE belong together; one is missing"),
+        (["Asia/Tokyo", "--from", "2026-01-05"], 1, "--from 2026-01-05: expected a date later than 20"),
+        (["Asia/Tokyo", "--from", "0001-01-01"], 1, "--from 0001-01-01: expected a date later than 20"),
+        (["Asia/Tokyo", "--from", "tomorrow"], 2, "Invalid value for '--from'"),
+    ],
+)
+def test_a_change_that_is_refused_is_one_line(
+    engine: Engine, arcade_jobs: Callable[..., tuple[int, str, str]], arguments: list[str], code: int, line: str
+) -> None:
+    found, out, err = arcade_jobs("db", "timezone", *arguments)
+    assert (found, out) == (code, "")
+    assert line in " ".join(err.replace("│", " ").split())
+    assert rows(engine, "SELECT count(*) FROM arcade_jobs_timezones") == [(1,)]
+
+
+def test_a_schema_that_is_behind_is_to_be_upgraded_first(
+    engine: Engine, arcade_jobs: Callable[..., tuple[int, str, str]]
+) -> None:
+    run(engine, "UPDATE arcade_jobs_version SET version_num = '0001+3'")
+    for arguments in ([], ["Asia/Tokyo", "--from", "9000-01-05"]):
+        code, _, err = arcade_jobs("db", "timezone", *arguments)
+        assert (code, err.splitlines()[-1]) == (
+            1,
+            f"arcade-jobs: arcade_jobs_version is not {head()}: run arcade-jobs db upgrade",
+        )
+
+
+def test_an_upgrade_records_the_zone_of_the_environment_once_and_warns_of_another(
+    engine: Engine, arcade_jobs: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(engine, "DELETE FROM arcade_jobs_timezones")
+    monkeypatch.setenv("JOB_SCHEDULER_TIMEZONE", "Mars/Olympus")
+    code, _, err = arcade_jobs("db", "upgrade")
+    assert (code, err.startswith("arcade-jobs: JOB_SCHEDULER_TIMEZONE: 'Mars/Olympus' is not an IANA")) == (1, True)
+    monkeypatch.setenv("JOB_SCHEDULER_TIMEZONE", "Europe/London")
+    code, out, err = arcade_jobs("db", "upgrade")
+    assert (code, out.splitlines()[-1]) == (0, "the schema is up to date")
+    assert err == "periods begin at midnight in Europe/London\n"
+    monkeypatch.setenv("JOB_SCHEDULER_TIMEZONE", "")
+    code, out, err = arcade_jobs("db", "upgrade")
+    assert code == 0
+    assert err == (
+        "periods begin at midnight in Europe/London\n"
+        "warning: JOB_SCHEDULER_TIMEZONE is UTC, the database's zone is Europe/London:"
+        " deploy with Europe/London, or run arcade-jobs db timezone UTC --from DATE\n"
+    )
+    assert rows(engine, "SELECT timezone FROM arcade_jobs_timezones") == [("Europe/London",)]

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, text
@@ -19,6 +21,7 @@ from infra.local import postgres
 from infra.schema import data_api, guarded, roles, tables
 from infra.schema.data_api import DataApi
 from infra.schema.revisions import head
+from infra.schema.timezones import TimezoneChangeError
 from tests.fakes.data_api import FakeDataApi
 from tests.integration.conftest import PLATFORM
 from tests.sql import open_database
@@ -31,6 +34,7 @@ class Cluster:
     engine: Engine
     fake: FakeDataApi
     jobs_role: str
+    timezone: str = "UTC"
     lines: list[str] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
 
@@ -47,6 +51,7 @@ class Cluster:
                 "DatabaseAdminSecretArn": self.fake.secret,
                 "DatabaseName": str(self.fake.url.database),
                 "DatabaseUser": self.jobs_role,
+                "Timezone": self.timezone,
             },
         )
 
@@ -387,3 +392,42 @@ def test_the_command_connects_when_database_url_is_set_and_grants_to_a_role(
     assert arcade_jobs("db", "upgrade", "--jobs-role", cluster.jobs_role)[0] == 0
     assert cluster.scalar(f"SELECT has_table_privilege('{cluster.jobs_role}', 'leaderboards', 'INSERT')")
     assert cluster.fake.statements == []
+
+
+def test_the_zone_of_the_deployment_is_recorded_once_and_changed_through_the_data_api(
+    cluster: Cluster, arcade_jobs: Any
+) -> None:
+    cluster.timezone = "Europe/London"
+    code, out, err = arcade_jobs("db", "upgrade")
+    assert (code, out) == (0, "the schema is up to date\n")
+    assert err.splitlines()[-1] == "periods begin at midnight in Europe/London"
+    cluster.timezone = "Asia/Tokyo"
+    assert "warning: JOB_SCHEDULER_TIMEZONE is Asia/Tokyo, the database's" in arcade_jobs("db", "upgrade")[2]
+    account = "account 123456789012, eu-west-1, stack arcade-jobs-dev\n"
+    assert arcade_jobs("db", "timezone") == (0, "from 1970-01-01  Europe/London\n", account)
+    for _ in range(2):
+        changed = arcade_jobs("db", "timezone", "Asia/Tokyo", "--from", "9000-01-05")
+        assert changed == (0, "from 1970-01-01  Europe/London\nfrom 9000-01-05  Asia/Tokyo\n", account)
+    withdrawn = arcade_jobs("db", "timezone", "Europe/London", "--from", "9000-01-05")
+    assert withdrawn == (0, "from 1970-01-01  Europe/London\n", account)
+    cluster.run("INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games)"
+                " VALUES ('pong', 'daily', '9000-01-05', 1, 1)")  # fmt: skip
+    code, out, err = arcade_jobs("db", "timezone", "Asia/Tokyo", "--from", "9000-01-05")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == (
+        "arcade-jobs: --from 9000-01-05: expected a date later than every pool's; one is of 9000-01-05"
+    )
+
+
+def test_a_pool_that_is_opened_in_between_is_noticed_through_the_data_api(cluster: Cluster) -> None:
+    cluster.upgrade()
+    opened = (
+        "INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games)"
+        " VALUES ('pong', 'daily', '9000-01-05', 1, 1)"
+    )
+    cluster.fake.before = lambda sql: cluster.run(opened + " ON CONFLICT DO NOTHING") if "LOCK TABLE" in sql else None
+    with pytest.raises(TimezoneChangeError, match="later than every pool's"):
+        data_api.change_timezone(
+            cluster.api(), ZoneInfo("Asia/Tokyo"), begins=date(9000, 1, 5), now=datetime(2026, 1, 12, tzinfo=UTC)
+        )
+    assert cluster.scalar("SELECT count(*) FROM arcade_jobs_timezones") == 1

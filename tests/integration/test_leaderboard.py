@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Connection, event, text
@@ -26,7 +27,7 @@ Rank = Callable[[Run], Outcome]
 
 @pytest.fixture
 def ranker(transactions: Transactions, clock: FakeClock) -> LeaderboardRanker:
-    return LeaderboardRanker(transactions=transactions, clock=clock)
+    return LeaderboardRanker(transactions=transactions, zone=ZoneInfo("UTC"), clock=clock)
 
 
 def test_a_touched_board_is_ranked_without_gaps_or_ties(arcade: Arcade, ranker: Rank) -> None:

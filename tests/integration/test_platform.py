@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from infra.demo.platform import Platform, PlatformError, list_entries, list_pools
 from infra.demo.plays import Play, load_plays, load_settlements
-from shared.domain.periods import PeriodType
+from shared.domain.periods import Calendar, PeriodType
 from tests.plays import Best, Key, expected_boards, expected_pools
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -79,7 +79,7 @@ def test_the_settlements_are_those_of_the_plays() -> None:
 @pytest.mark.parametrize("zone", ["America/Santiago", "Asia/Kolkata"])  # the replay is in UTC
 def test_three_weeks_of_plays_fill_pools_and_boards(engine: Engine, zone: str) -> None:
     plays = load_plays()
-    platform = Platform(engine=engine, zone=ZoneInfo(zone))
+    platform = Platform(engine=engine, calendar=Calendar.of(ZoneInfo(zone)))
     for started, completed in two_hours_each(plays):
         platform.receive(started=started, completed=completed)
     assert found_pools(engine) == expected_pools(plays, ZoneInfo(zone))
@@ -88,7 +88,7 @@ def test_three_weeks_of_plays_fill_pools_and_boards(engine: Engine, zone: str) -
 
 def test_sessions_are_kept_as_they_were_played(engine: Engine) -> None:
     plays = load_plays()[:300]
-    Platform(engine=engine, zone=UTC_ZONE).receive(
+    Platform(engine=engine, calendar=Calendar.of(UTC_ZONE)).receive(
         started=plays, completed=[play for play in plays if play.completed_at]
     )
     with engine.connect() as connection:
@@ -128,7 +128,7 @@ def a_play(minute: int, score: int | None, *, player: str = "0xa") -> Play:
 @pytest.mark.parametrize("at_once", [True, False])
 def test_only_a_strictly_better_score_replaces_one(engine: Engine, at_once: bool) -> None:
     first, equal, better, worse = (a_play(minute, score) for minute, score in enumerate((10, 10, 11, 9)))
-    platform = Platform(engine=engine, zone=UTC_ZONE)
+    platform = Platform(engine=engine, calendar=Calendar.of(UTC_ZONE))
     for expected, plays in ((first, [first, equal]), (better, [worse, better])):
         for part in [plays] if at_once else [[play] for play in plays]:
             platform.receive(started=part, completed=part)
@@ -140,19 +140,19 @@ def test_only_a_strictly_better_score_replaces_one(engine: Engine, at_once: bool
 
 def test_money_is_exact(engine: Engine) -> None:
     plays = [a_play(minute, None) for minute in range(7)]
-    Platform(engine=engine, zone=UTC_ZONE).receive(started=plays, completed=[])
+    Platform(engine=engine, calendar=Calendar.of(UTC_ZONE)).receive(started=plays, completed=[])
     assert set(found_pools(engine).values()) == {(Decimal("0.000015"), 7)}  # 14.7 of the smallest unit there is
 
 
 def test_a_play_across_midnight_pays_into_one_day_and_competes_in_the_next(engine: Engine) -> None:
     play = replace(a_play(0, 5), created_at=MONDAY - timedelta(seconds=10), completed_at=MONDAY)
-    Platform(engine=engine, zone=UTC_ZONE).receive(started=[play], completed=[play])
+    Platform(engine=engine, calendar=Calendar.of(UTC_ZONE)).receive(started=[play], completed=[play])
     assert {key.period_date for key in found_pools(engine)} == {date(2026, 1, 4), date(2025, 12, 29)}
     assert {key.period_date for key in found_boards(engine)} == {date(2026, 1, 5), date(1970, 1, 1)}
 
 
 def test_a_score_without_a_session_is_refused_and_nothing_is_kept(engine: Engine) -> None:
-    platform = Platform(engine=engine, zone=UTC_ZONE)
+    platform = Platform(engine=engine, calendar=Calendar.of(UTC_ZONE))
     with pytest.raises(PlatformError, match="1 completed plays have no active session"):
         platform.receive(started=[a_play(0, None)], completed=[a_play(1, 5)])
     assert found_pools(engine) == {}
@@ -161,7 +161,7 @@ def test_a_score_without_a_session_is_refused_and_nothing_is_kept(engine: Engine
 
 def test_entries_are_listed_board_by_board(engine: Engine) -> None:
     plays = [a_play(minute, 10 - minute, player=f"0x{minute}") for minute in range(4)]
-    Platform(engine=engine, zone=UTC_ZONE).receive(started=plays, completed=plays)
+    Platform(engine=engine, calendar=Calendar.of(UTC_ZONE)).receive(started=plays, completed=plays)
     with engine.begin() as connection:
         connection.execute(text("UPDATE leaderboard_entries SET rank = 11 - score"))
         entries = list_entries(connection)

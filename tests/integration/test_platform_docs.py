@@ -1,19 +1,23 @@
 """The example of docs/platform.md, run as it is on the page."""
 
 import re
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
 from sqlalchemy import Engine, text
 
+from shared.domain.periods import Calendar, PeriodType, current_period
 from tests.arcade import Arcade
+from tests.calendars import moments
 
 PAGE = Path(__file__).parents[2] / "docs" / "platform.md"
-UTC = ZoneInfo("UTC")
+UTC = {date(1970, 1, 1): ZoneInfo("UTC")}
 LATE = datetime.fromisoformat("2026-01-05T23:59:59+00:00")  # a Monday, whose pool is settled by now
 NOW = LATE + timedelta(minutes=1)
 
@@ -90,3 +94,19 @@ def test_a_late_payment_goes_into_the_next_pool_while_the_clock_still_shows_the_
     query = "SELECT total_games FROM prize_pools WHERE period_type = 'daily' AND period_date = '2026-01-06'"
     with arcade.engine.connect() as connection:
         assert connection.execute(text(query)).scalars().all() == [1]
+
+
+@given(moments())
+def test_its_calendar_is_that_of_the_jobs(example: SimpleNamespace, moment: tuple[Calendar, datetime]) -> None:
+    calendar, at = moment
+    assert example.period_dates(at, calendar.zones) == {
+        str(period_type): current_period(period_type, at, calendar).date
+        for period_type in (PeriodType.DAILY, PeriodType.WEEKLY)
+    }
+
+
+def test_it_reads_the_calendar_that_is_recorded(example: SimpleNamespace, arcade: Arcade) -> None:
+    calendar = Calendar(zones=UTC | {date(2026, 3, 2): ZoneInfo("Europe/London")})
+    replace(arcade, calendar=calendar).record_calendar()
+    with arcade.engine.connect() as connection:
+        assert example.read_zones(connection) == calendar.zones

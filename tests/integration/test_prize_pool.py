@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from shared.db.errors import describe
+from shared.domain.periods import Calendar
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.metrics import Metric
 from shared.services.prize_pool import PrizePoolSettler
@@ -171,7 +172,8 @@ def test_periods_follow_the_configured_zone(arcade: Arcade, transactions: Transa
         clock=clock,
         sleep=clock.sleep,
     )
-    in_tokyo = Arcade(arcade.engine, zone="Asia/Tokyo")
+    in_tokyo = Arcade(arcade.engine, calendar=Calendar.of(ZoneInfo("Asia/Tokyo")))
+    in_tokyo.record_calendar()
     pool_id = in_tokyo.add_pool("2026-01-11")
     in_tokyo.play("0xa", 5, "2026-01-11T14:59:59Z")  # 23:59:59 there
     in_tokyo.play("0xb", 9, "2026-01-11T15:00:00Z")  # the next day's

@@ -21,6 +21,7 @@ from infra.jobs import JOBS
 from infra.local import postgres
 from shared.app import build_app
 from shared.db.connection import open_engine
+from shared.domain.periods import Calendar
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord
 from shared.runs.store import RunStore
@@ -46,7 +47,7 @@ def replayed(server: postgres.Server, template: str) -> Iterator[Replayed]:
     with emulated_dynamodb() as client:
         environment = {"DATABASE_URL": url, "RUNS_TABLE_NAME": TABLE_NAME, "JOB_SCHEDULER_TIMEZONE": "UTC"}
         app = build_app(environment, dynamodb=client, clock=clock, sleep=clock.sleep)
-        platform = Platform(engine=engine, zone=UTC_ZONE)
+        platform = Platform(engine=engine, calendar=Calendar.of(UTC_ZONE))
         slots = list_slots(LAST_SLOT)
         assert list(replay(load_plays(), platform=platform, app=app, clock=clock, slots=slots)) == slots
         app.engine.dispose()
@@ -68,7 +69,7 @@ def slots_by_cronsim() -> Iterator[str]:
 def test_every_pool_is_settled_as_it_must_be(replayed: Replayed) -> None:
     with replayed.engine.connect() as connection:
         pools = list_pools(connection)
-    assert compare(pools, load_settlements(), at=LAST_SLOT, zone=UTC_ZONE) == []
+    assert compare(pools, load_settlements(), at=LAST_SLOT, calendar=Calendar.of(UTC_ZONE)) == []
     assert [pool.status for pool in pools] == ["finalized"] * 120
     assert sum(pool.equal_scores > 1 for pool in pools) == 60
 

@@ -21,6 +21,7 @@ from infra.demo.platform import Platform, PlatformError
 from infra.demo.plays import Play
 from shared.app import App
 from shared.db.errors import sqlstate
+from shared.domain.periods import Calendar
 from tests.arcade import Arcade
 from tests.fakes import FakeClock
 from tests.jobs import invoke
@@ -109,7 +110,7 @@ class Load:
             self._invoke("prize-pool")
 
     def _play(self, players: Engine, dice: random.Random) -> None:
-        platform = Platform(engine=players, zone=ZONE)
+        platform = Platform(engine=players, calendar=Calendar.of(ZONE))
         while monotonic() < self.until:
             if dice.random() < 0.1:
                 self._write(lambda: self._forge(players, dice))

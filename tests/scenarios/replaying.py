@@ -15,6 +15,8 @@ from infra.demo.replay import FIRST_SLOT, HOUR, VirtualClock, list_slots, replay
 from infra.demo.saved_runs import TABLE_NAME, emulated_dynamodb
 from shared.app import build_app
 from shared.db.connection import open_engine
+from shared.domain.periods import Calendar
+from tests.arcade import Arcade
 
 LAST_SLOT = FIRST_SLOT + timedelta(days=2)
 
@@ -26,7 +28,9 @@ def main(url: str, zone: str) -> None:
         environment = {"DATABASE_URL": url, "RUNS_TABLE_NAME": TABLE_NAME, "JOB_SCHEDULER_TIMEZONE": zone}
         app = build_app(environment, dynamodb=client, clock=clock, sleep=clock.sleep)
         plays = [play for play in load_plays() if play.created_at < LAST_SLOT + HOUR]
-        platform = Platform(engine=engine, zone=ZoneInfo(zone))
+        calendar = Calendar.of(ZoneInfo(zone))
+        Arcade(engine, calendar=calendar).record_calendar()
+        platform = Platform(engine=engine, calendar=calendar)
         for _ in replay(plays, platform=platform, app=app, clock=clock, slots=list_slots(LAST_SLOT)):
             pass
         runs = {run.run_id: app.runner.store.get(run.run_id) for run in app.runner.store.list_runs()}

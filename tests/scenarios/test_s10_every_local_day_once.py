@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from shared.domain.periods import ONE_DAY, ONE_WEEK, Period, PeriodType, current_period, local_day
+from shared.domain.periods import ONE_DAY, ONE_WEEK, Calendar, Period, PeriodType, current_period
 from shared.domain.run import Run
 from shared.domain.tick import Tick
 from shared.services.prize_pool import PrizePoolSettler
@@ -69,12 +69,13 @@ def test_s10_in_every_zone_the_settling_decision_takes_every_day_once_and_never_
     """
     days = (LAST - FIRST).days + 1
     for zone in zones()[part::PARTS]:
-        day, start = FIRST, Period(type=PeriodType.DAILY, date=FIRST).starts_at(zone)
+        calendar = Calendar.of(zone)
+        day, start = FIRST, Period(type=PeriodType.DAILY, date=FIRST).starts_at(calendar)
         for _ in range(days):
-            end = Period(type=PeriodType.DAILY, date=day).ends_at(zone)
+            end = Period(type=PeriodType.DAILY, date=day).ends_at(calendar)
             assert end is not None
             assert start < end, f"{zone}: {day} is empty"
-            today, last = local_day(start, zone), local_day(end - INSTANT, zone)
+            today, last = calendar.local_day(start), calendar.local_day(end - INSTANT)
             assert today == last == day, f"{zone}: {day} is {today} at its start and {last} at its end"
             day, start = day + ONE_DAY, end
 
@@ -90,8 +91,9 @@ def test_s10_every_iana_zone_is_tested_for_eleven_years() -> None:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_s10_days_begin_when_the_wall_first_shows_their_date_wherever_clocks_change_at_midnight(part: int) -> None:
     for zone in zones()[part::PARTS]:
+        calendar = Calendar.of(zone)
         for day in jumps_at_midnight(zone):
-            starts_at = Period(type=PeriodType.DAILY, date=day).starts_at(zone)
+            starts_at = Period(type=PeriodType.DAILY, date=day).starts_at(calendar)
             assert starts_at == first_instant_on_the_wall(day, zone), f"{zone}: {day}"
 
 
@@ -99,16 +101,17 @@ def test_s10_days_begin_when_the_wall_first_shows_their_date_wherever_clocks_cha
 def test_s10_a_payment_and_a_score_have_one_day_and_one_week_around_every_jump(part: int) -> None:
     """The periods in which they count, and so are settled: a quarter of an hour apart, for six hours on both sides."""
     for zone in zones()[part::PARTS]:
+        calendar = Calendar.of(zone)
         for day in jumps_at_midnight(zone):
-            midnight = Period(type=PeriodType.DAILY, date=day).starts_at(zone)
+            midnight = Period(type=PeriodType.DAILY, date=day).starts_at(calendar)
             for quarter in range(-24, 25):
                 for at in (midnight + quarter * HOUR / 4, midnight + quarter * HOUR / 4 - INSTANT):
                     for period_type, length in ((PeriodType.DAILY, ONE_DAY), (PeriodType.WEEKLY, ONE_WEEK)):
-                        mine = current_period(period_type, at, zone)
+                        mine = current_period(period_type, at, calendar)
                         near = [Period(type=period_type, date=mine.date + n * length) for n in (-1, 0, 1)]
-                        ends = [period.ends_at(zone) for period in near]
+                        ends = [period.ends_at(calendar) for period in near]
                         holding = [
-                            p for p, end in zip(near, ends, strict=True) if end and p.starts_at(zone) <= at < end
+                            p for p, end in zip(near, ends, strict=True) if end and p.starts_at(calendar) <= at < end
                         ]
                         assert holding == [mine], f"{zone}: {at}"
 
@@ -116,9 +119,9 @@ def test_s10_a_payment_and_a_score_have_one_day_and_one_week_around_every_jump(p
 def cases() -> Iterator[tuple[str, date]]:
     """Each zone whose clocks change at midnight, on the first days on which they go forward and back."""
     for zone in zones():
-        seen = set()
+        seen, calendar = set(), Calendar.of(zone)
         for day in jumps_at_midnight(zone):
-            midnight = Period(type=PeriodType.DAILY, date=day).starts_at(zone)
+            midnight = Period(type=PeriodType.DAILY, date=day).starts_at(calendar)
             before, after = ((midnight + side * 2 * HOUR).astimezone(zone).utcoffset() for side in (-1, 1))
             assert before is not None
             assert after is not None
@@ -151,6 +154,7 @@ def test_s10_pools_are_settled_once_each_at_the_first_slot_after_their_end_aroun
     assert len(tried) >= 20
     for number, (name, day) in enumerate(tried):
         zone, game = ZoneInfo(name), f"game_{number}"
+        calendar = Calendar.of(zone)
         settle = PrizePoolSettler(
             transactions=transactions,
             zone=zone,
@@ -159,13 +163,14 @@ def test_s10_pools_are_settled_once_each_at_the_first_slot_after_their_end_aroun
             clock=clock,
             sleep=clock.sleep,
         )
-        local = Arcade(arcade.engine, zone=name)
+        local = Arcade(arcade.engine, calendar=calendar)
+        local.record_calendar()
         monday = day - timedelta(days=day.weekday())
         periods = [Period(type=PeriodType.DAILY, date=day + n * ONE_DAY) for n in (-2, -1, 0, 1)]
         periods += [Period(type=PeriodType.WEEKLY, date=monday + n * ONE_WEEK) for n in (-1, 0)]
         pools = {local.add_pool(each.date.isoformat(), game=game, period=str(each.type)): each for each in periods}
         for each in periods[:4]:
-            ends_at = each.ends_at(zone)
+            ends_at = each.ends_at(calendar)
             assert ends_at is not None
             local.play(f"0x{each.date}", 7, (ends_at - INSTANT).isoformat(), game=game)
             local.play(f"0x{each.date}-too-late", 9, ends_at.isoformat(), game=game)
@@ -174,7 +179,7 @@ def test_s10_pools_are_settled_once_each_at_the_first_slot_after_their_end_aroun
             fired = Tick.from_event(scheduled_event(slot.isoformat()), now=slot, request_id=str(slot))
             run = Run(id=f"{name}:{slot.isoformat()}", tick=fired, time_left=lambda: timedelta(minutes=5))
             settled = settle(run).result["finalized_pools"]
-            due = {pool_id for pool_id, each in pools.items() if (end := each.ends_at(zone)) and end <= slot}
+            due = {pool_id for pool_id, each in pools.items() if (end := each.ends_at(calendar)) and end <= slot}
             assert {pool["pool_id"] for pool in settled} == due, f"{name} {day}: at {slot}"
             for pool in settled:
                 if pool["period_type"] == "daily":

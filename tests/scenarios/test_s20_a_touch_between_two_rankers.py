@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, event
@@ -28,7 +29,7 @@ def ranker(
     monkeypatch.setattr(leaderboard, "CHUNK_ROWS", 2)
     for n in range(5):
         arcade.play(f"0x{n}", 10 - n, "2026-01-11T10:00:00Z")
-    return LeaderboardRanker(transactions=transactions, clock=clock)
+    return LeaderboardRanker(transactions=transactions, zone=ZoneInfo("UTC"), clock=clock)
 
 
 @pytest.fixture
@@ -66,7 +67,9 @@ def test_s20_a_score_that_was_claimed_by_another_run_is_ranked(
     after_reading(score_and_claim)
     assert ranker(make_run(SLOT)).status is RunStatus.INCOMPLETE
     assert arcade.ranks()[-1] == ("0xbest", None)
-    r2 = LeaderboardRanker(transactions=Transactions(engine=engine, sleep=clock.sleep), clock=clock)
+    r2 = LeaderboardRanker(
+        transactions=Transactions(engine=engine, sleep=clock.sleep), zone=ZoneInfo("UTC"), clock=clock
+    )
     assert r2(make_run(SLOT)).result["leaderboards_processed"] == 1
     assert arcade.ranks() == [("0xbest", 1), *((f"0x{n}", n + 2) for n in range(5))]
 
@@ -111,7 +114,9 @@ def test_s21_a_board_that_was_taken_over_and_finished_is_a_success(
     clock: FakeClock,
     engine: Engine,
 ) -> None:
-    r2 = LeaderboardRanker(transactions=Transactions(engine=engine, sleep=clock.sleep), clock=clock)
+    r2 = LeaderboardRanker(
+        transactions=Transactions(engine=engine, sleep=clock.sleep), zone=ZoneInfo("UTC"), clock=clock
+    )
     outcomes: list[Outcome] = []
     after_reading(lambda: outcomes.append(r2(make_run(NEXT_SLOT))))
     outcome = ranker(make_run(SLOT))

@@ -54,7 +54,8 @@ def refused(state: str = "AJ002", match: str | None = None) -> Iterator[None]:
 
 def add_session(arcade: Arcade, wrong: dict[str, Any] | None = None) -> UUID:
     """A session that backs 0xa's 9, but for what is wrong."""
-    return arcade.add_session(NOON, **{"player": "0xa", "score": 9, "completed_at": NOON} | (wrong or {}))
+    right: dict[str, Any] = {"player": "0xa", "score": 9, "completed_at": NOON}
+    return arcade.add_session(NOON, **right | (wrong or {}))
 
 
 @pytest.mark.parametrize("is_cleaned", [False, True])

@@ -1,4 +1,3 @@
-import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -10,22 +9,18 @@ from hypothesis import strategies as st
 
 from shared.domain.periods import (
     ALLTIME_DATE,
+    Calendar,
     Period,
     PeriodType,
     current_period,
     has_ended,
     is_late,
     load_zone,
-    local_day,
-    local_midnight,
 )
+from tests.calendars import DAY, FIRST, HOUR, LAST, ZONES, calendars, dates, instants, moments, zones
 
-FIRST, LAST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
-HOUR, DAY, INSTANT = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
-ZONES = sorted(zoneinfo.available_timezones() - {"localtime"})
+INSTANT = timedelta(microseconds=1)
 
-zones = st.sampled_from(ZONES).map(ZoneInfo)
-instants = st.timedeltas(timedelta(0), LAST - FIRST).map(lambda since: FIRST + since)
 period_types = st.sampled_from(PeriodType)
 
 
@@ -70,21 +65,21 @@ def days_by_the_wall(around: datetime, zone: ZoneInfo) -> Iterator[tuple[datetim
 @pytest.mark.no_cover
 def test_around_every_jump_of_every_zone_a_day_begins_when_the_wall_first_shows_its_date() -> None:
     for zone in zones_that_differ():
+        calendar = Calendar.of(zone)
         for jump in jumps(zone):
             for at, day in days_by_the_wall(jump, zone):
-                assert local_day(at, zone) == day, (zone, at)
-                assert local_midnight(day, zone) <= at < local_midnight(day + DAY, zone), (zone, at)
+                assert calendar.local_day(at) == day, (zone, at)
+                assert calendar.midnight(day) <= at < calendar.midnight(day + DAY), (zone, at)
 
 
 @pytest.mark.no_cover
 def test_around_every_jump_of_every_zone_days_are_as_long_as_the_clocks_say() -> None:
     for zone in zones_that_differ():
+        calendar = Calendar.of(zone)
         for jump in jumps(zone):
             day = jump.astimezone(zone).date()
             shift = offset(jump, zone) - offset(jump - INSTANT, zone)
-            lengths = [
-                local_midnight(near + DAY, zone) - local_midnight(near, zone) for near in (day - DAY, day, day + DAY)
-            ]
+            lengths = [calendar.midnight(near + DAY) - calendar.midnight(near) for near in (day - DAY, day, day + DAY)]
             assert sorted(lengths) == sorted((DAY, DAY, DAY - shift)), (zone, day)
 
 
@@ -93,51 +88,97 @@ def test_there_are_jumps_to_test() -> None:
     assert sum(len(jumps(zone)) for zone in zones_that_differ()) > 500
 
 
-@given(zones, instants, period_types)
+@given(moments(), period_types)
 def test_every_instant_is_in_exactly_one_period_of_each_type(
-    zone: ZoneInfo, at: datetime, period_type: PeriodType
+    moment: tuple[Calendar, datetime], period_type: PeriodType
 ) -> None:
-    period = current_period(period_type, at, zone)
-    ends_at = period.ends_at(zone)
-    assert period.starts_at(zone) <= at
+    calendar, at = moment
+    period = current_period(period_type, at, calendar)
+    ends_at = period.ends_at(calendar)
+    assert period.starts_at(calendar) <= at
     assert ends_at is None or at < ends_at
-    assert current_period(period_type, period.starts_at(zone), zone) == period
-    assert ends_at is None or current_period(period_type, ends_at - INSTANT, zone) == period
+    assert current_period(period_type, period.starts_at(calendar), calendar) == period
+    assert ends_at is None or current_period(period_type, ends_at - INSTANT, calendar) == period
 
 
-@given(zones, instants, st.sampled_from([PeriodType.DAILY, PeriodType.WEEKLY]))
-def test_a_period_ends_where_the_next_one_starts(zone: ZoneInfo, at: datetime, period_type: PeriodType) -> None:
-    period = current_period(period_type, at, zone)
-    ends_at = period.ends_at(zone)
+@given(moments(), st.sampled_from([PeriodType.DAILY, PeriodType.WEEKLY]))
+def test_a_period_ends_where_the_next_one_starts(moment: tuple[Calendar, datetime], period_type: PeriodType) -> None:
+    calendar, at = moment
+    period = current_period(period_type, at, calendar)
+    ends_at = period.ends_at(calendar)
     assert ends_at is not None
-    following = current_period(period_type, ends_at, zone)
+    following = current_period(period_type, ends_at, calendar)
     assert following != period
-    assert following.starts_at(zone) == ends_at
-    assert has_ended(period, ends_at, zone)
-    assert not has_ended(period, ends_at - INSTANT, zone)
+    assert following.starts_at(calendar) == ends_at
+    assert has_ended(period, ends_at, calendar)
+    assert not has_ended(period, ends_at - INSTANT, calendar)
 
 
-@given(zones, instants)
-def test_a_week_is_seven_of_its_zones_days_from_a_monday(zone: ZoneInfo, at: datetime) -> None:
-    week = current_period(PeriodType.WEEKLY, at, zone)
+@given(calendars(), dates)
+def test_the_day_of_a_midnight_is_its_date_and_the_instant_before_is_the_day_befores(
+    calendar: Calendar, day: date
+) -> None:
+    for near in (day, *calendar.zones):
+        assert calendar.local_day(calendar.midnight(near)) == near
+        assert calendar.local_day(calendar.midnight(near) - INSTANT) == near - DAY
+
+
+@given(calendars(), dates, zones)
+def test_a_change_moves_the_midnights_from_its_date_on_and_no_earlier_one(
+    calendar: Calendar, begins: date, zone: ZoneInfo
+) -> None:
+    changed = Calendar(zones={day: other for day, other in calendar.zones.items() if day < begins} | {begins: zone})
+    for number in range(-3, 4):
+        day = begins + number * DAY
+        assert changed.midnight(day) == (calendar if day < begins else Calendar.of(zone)).midnight(day)
+
+
+def test_a_week_in_which_the_zone_changes_ends_where_the_next_one_begins() -> None:
+    """From London to Tokyo on a Wednesday: the week has nine hours less."""
+    calendar = Calendar(zones={ALLTIME_DATE: ZoneInfo("Europe/London"), date(2026, 1, 14): ZoneInfo("Asia/Tokyo")})
+    week = Period(type=PeriodType.WEEKLY, date=date(2026, 1, 12))
+    assert week.starts_at(calendar) == datetime(2026, 1, 12, tzinfo=UTC)
+    assert week.ends_at(calendar) == datetime(2026, 1, 18, 15, tzinfo=UTC)
+    tuesday = Period(type=PeriodType.DAILY, date=date(2026, 1, 13))
+    assert tuesday.ends_at(calendar) == datetime(2026, 1, 13, 15, tzinfo=UTC)
+
+
+def test_the_earliest_zone_is_in_force_before_its_date_too() -> None:
+    calendar = Calendar(zones={date(2026, 1, 14): ZoneInfo("Asia/Tokyo"), date(2026, 1, 12): ZoneInfo("Asia/Kolkata")})
+    assert [calendar.zone_on(date(2026, 1, day)).key for day in (1, 13, 14)] == ["Asia/Kolkata"] * 2 + ["Asia/Tokyo"]
+
+
+def test_a_job_may_be_configured_with_the_zone_in_force_or_with_one_that_is_recorded_for_later() -> None:
+    london, tokyo, utc = ZoneInfo("Europe/London"), ZoneInfo("Asia/Tokyo"), ZoneInfo("UTC")
+    begins = date(2026, 1, 14)
+    calendar = Calendar(zones={ALLTIME_DATE: london, begins: tokyo})
+    assert [calendar.admits(zone, begins - DAY) for zone in (london, tokyo, utc)] == [True, True, False]
+    assert [calendar.admits(zone, begins) for zone in (london, tokyo, utc)] == [False, True, False]
+
+
+@given(moments())
+def test_a_week_is_seven_of_its_zones_days_from_a_monday(moment: tuple[Calendar, datetime]) -> None:
+    calendar, at = moment
+    week = current_period(PeriodType.WEEKLY, at, calendar)
     assert week.date.weekday() == 0
-    assert timedelta(0) <= local_day(at, zone) - week.date < timedelta(days=7)
-    assert week.ends_at(zone) == Period(type=PeriodType.DAILY, date=week.date + timedelta(days=6)).ends_at(zone)
+    assert timedelta(0) <= calendar.local_day(at) - week.date < timedelta(days=7)
+    assert week.ends_at(calendar) == Period(type=PeriodType.DAILY, date=week.date + timedelta(days=6)).ends_at(calendar)
 
 
 @given(zones, instants)
 def test_the_local_day_is_the_date_on_the_wall(zone: ZoneInfo, at: datetime) -> None:
     """Except in the stated case: clocks set back across midnight show the old date once more."""
+    calendar = Calendar.of(zone)
     shown = at.astimezone(zone).date()
     was_shown_before = (at - 3 * HOUR).astimezone(zone).date() > shown or any(
         (at - minutes * timedelta(minutes=15)).astimezone(zone).date() > shown for minutes in range(12)
     )
-    assert local_day(at, zone) == (shown + DAY if was_shown_before else shown)
+    assert calendar.local_day(at) == (shown + DAY if was_shown_before else shown)
 
 
 @given(st.dates(date(2025, 1, 1), date(2035, 12, 31)))
 def test_in_utc_a_day_is_the_date(day: date) -> None:
-    assert local_midnight(day, ZoneInfo("UTC")) == datetime.combine(day, time(), tzinfo=UTC)
+    assert Calendar.of(ZoneInfo("UTC")).midnight(day) == datetime.combine(day, time(), tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -152,13 +193,14 @@ def test_in_utc_a_day_is_the_date(day: date) -> None:
 )
 def test_a_midnight_that_does_not_exist_is_the_instant_of_the_jump(name: str, day: date, begins: str) -> None:
     zone = ZoneInfo(name)
+    calendar = Calendar.of(zone)
     begins_at = datetime.fromisoformat(begins).replace(tzinfo=UTC)
     assert begins_at in jumps(zone)
     assert begins_at.astimezone(zone).time() == time(1)  # the wall goes from 23:59:59 to 01:00
-    assert local_midnight(day, zone) == begins_at
-    assert local_midnight(day + DAY, zone) - begins_at == 23 * HOUR
-    assert local_day(begins_at - INSTANT, zone) == day - DAY
-    assert local_day(begins_at, zone) == day
+    assert calendar.midnight(day) == begins_at
+    assert calendar.midnight(day + DAY) - begins_at == 23 * HOUR
+    assert calendar.local_day(begins_at - INSTANT) == day - DAY
+    assert calendar.local_day(begins_at) == day
 
 
 @pytest.mark.parametrize(
@@ -170,85 +212,94 @@ def test_a_midnight_that_does_not_exist_is_the_instant_of_the_jump(name: str, da
 )
 def test_of_a_midnight_that_comes_twice_the_first_begins_the_day(name: str, day: date, first: str, second: str) -> None:
     zone = ZoneInfo(name)
+    calendar = Calendar.of(zone)
     first_at, second_at = (datetime.fromisoformat(at).replace(tzinfo=UTC) for at in (first, second))
     assert first_at.astimezone(zone).time() == second_at.astimezone(zone).time() == time(0)
-    assert local_midnight(day, zone) == first_at
-    assert local_midnight(day + DAY, zone) - first_at == 25 * HOUR
+    assert calendar.midnight(day) == first_at
+    assert calendar.midnight(day + DAY) - first_at == 25 * HOUR
 
 
 def test_clocks_set_back_from_midnight_do_not_reopen_the_day_before() -> None:
     """In Beirut midnight of 25 October 2026 is set back to 23:00: the wall shows the 24th for one more hour."""
     zone = ZoneInfo("Asia/Beirut")
+    calendar = Calendar.of(zone)
     jump = next(at for at in jumps(zone) if at.date() == date(2026, 10, 24))
     assert (jump.astimezone(zone).date(), jump.astimezone(zone).hour) == (date(2026, 10, 24), 23)
-    assert local_midnight(date(2026, 10, 25), zone) == jump + HOUR
-    assert local_day(jump + HOUR - INSTANT, zone) == date(2026, 10, 24)
-    assert local_day(jump + HOUR, zone) == date(2026, 10, 25)
+    assert calendar.midnight(date(2026, 10, 25)) == jump + HOUR
+    assert calendar.local_day(jump + HOUR - INSTANT) == date(2026, 10, 24)
+    assert calendar.local_day(jump + HOUR) == date(2026, 10, 25)
 
 
 def test_a_day_that_has_begun_continues_though_the_old_date_is_shown_again() -> None:
     """Until 2011 clocks in St. John's were set back from 00:01 to 23:01; nothing does so now, and anybody may again."""
     zone = ZoneInfo("America/St_Johns")
-    midnight = local_midnight(date(2010, 11, 7), zone)
+    calendar = Calendar.of(zone)
+    midnight = calendar.midnight(date(2010, 11, 7))
     again = midnight + timedelta(minutes=31)
     assert again.astimezone(zone).date() == date(2010, 11, 6)
-    assert local_day(midnight - INSTANT, zone) == date(2010, 11, 6)
-    assert local_day(midnight, zone) == local_day(again, zone) == date(2010, 11, 7)
+    assert calendar.local_day(midnight - INSTANT) == date(2010, 11, 6)
+    assert calendar.local_day(midnight) == calendar.local_day(again) == date(2010, 11, 7)
 
 
 @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 6, 1), 24)])
 def test_a_day_of_london_has_its_23_24_or_25_hours(day: date, hours: int) -> None:
     zone = ZoneInfo("Europe/London")
-    assert local_midnight(day + DAY, zone) - local_midnight(day, zone) == hours * HOUR
+    calendar = Calendar.of(zone)
+    assert calendar.midnight(day + DAY) - calendar.midnight(day) == hours * HOUR
 
 
 def test_weeks_in_which_clocks_change_have_an_hour_less_or_more() -> None:
     zone = ZoneInfo("Europe/London")
+    calendar = Calendar.of(zone)
     lengths = [
-        (week.ends_at(zone) or FIRST) - week.starts_at(zone)
+        (week.ends_at(calendar) or FIRST) - week.starts_at(calendar)
         for week in (Period(type=PeriodType.WEEKLY, date=monday) for monday in (date(2026, 3, 23), date(2026, 10, 19)))
     ]
     assert lengths == [167 * HOUR, 169 * HOUR]
 
 
-@given(zones, instants)
-def test_alltime_is_one_period_without_an_end(zone: ZoneInfo, at: datetime) -> None:
-    period = current_period(PeriodType.ALLTIME, at, zone)
+@given(moments())
+def test_alltime_is_one_period_without_an_end(moment: tuple[Calendar, datetime]) -> None:
+    calendar, at = moment
+    period = current_period(PeriodType.ALLTIME, at, calendar)
     assert period == Period(type=PeriodType.ALLTIME, date=ALLTIME_DATE)
-    assert period.ends_at(zone) is None
-    assert not has_ended(period, LAST, zone)
-    assert not is_late(period, LAST, zone)
+    assert period.ends_at(calendar) is None
+    assert not has_ended(period, LAST, calendar)
+    assert not is_late(period, LAST, calendar)
 
 
 def test_what_the_first_slot_of_the_day_settles_is_not_late() -> None:
     zone = ZoneInfo("Europe/London")
+    calendar = Calendar.of(zone)
     sunday = Period(type=PeriodType.DAILY, date=date(2026, 1, 11))
     saturday = Period(type=PeriodType.DAILY, date=date(2026, 1, 10))
     week = Period(type=PeriodType.WEEKLY, date=date(2026, 1, 5))
     monday_slot = datetime(2026, 1, 12, tzinfo=UTC)
-    assert [is_late(period, monday_slot, zone) for period in (sunday, week, saturday)] == [False, False, True]
-    assert [is_late(period, monday_slot + 23 * HOUR, zone) for period in (sunday, week)] == [False, False]
-    assert [is_late(period, monday_slot + DAY, zone) for period in (sunday, week)] == [True, True]
+    assert [is_late(period, monday_slot, calendar) for period in (sunday, week, saturday)] == [False, False, True]
+    assert [is_late(period, monday_slot + 23 * HOUR, calendar) for period in (sunday, week)] == [False, False]
+    assert [is_late(period, monday_slot + DAY, calendar) for period in (sunday, week)] == [True, True]
 
 
 def test_what_the_scheduler_fires_at_one_because_midnight_does_not_exist_is_not_late() -> None:
     zone = ZoneInfo("Africa/Cairo")
+    calendar = Calendar.of(zone)
     thursday = Period(type=PeriodType.DAILY, date=date(2026, 4, 23))
-    assert not is_late(thursday, local_midnight(date(2026, 4, 24), zone), zone)
-    assert is_late(thursday, local_midnight(date(2026, 4, 25), zone), zone)
+    assert not is_late(thursday, calendar.midnight(date(2026, 4, 24)), calendar)
+    assert is_late(thursday, calendar.midnight(date(2026, 4, 25)), calendar)
 
 
 @pytest.mark.usefixtures("far_zone")
 def test_the_zone_of_the_machine_decides_nothing() -> None:
-    midnight = local_midnight(date(2026, 1, 12), ZoneInfo("America/New_York"))
+    midnight = Calendar.of(ZoneInfo("America/New_York")).midnight(date(2026, 1, 12))
     assert (midnight, midnight.tzinfo) == (datetime(2026, 1, 12, 5, tzinfo=UTC), UTC)
 
 
 def test_what_is_late_is_so_in_its_own_zone() -> None:
     zone = ZoneInfo("America/New_York")
+    calendar = Calendar.of(zone)
     sunday = Period(type=PeriodType.DAILY, date=date(2026, 1, 11))
-    assert not is_late(sunday, datetime(2026, 1, 12, 5, tzinfo=UTC), zone)
-    assert is_late(sunday, datetime(2026, 1, 13, 5, tzinfo=UTC), zone)
+    assert not is_late(sunday, datetime(2026, 1, 12, 5, tzinfo=UTC), calendar)
+    assert is_late(sunday, datetime(2026, 1, 13, 5, tzinfo=UTC), calendar)
 
 
 def test_a_name_is_shown_up_to_80_characters() -> None:
