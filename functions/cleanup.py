@@ -6,6 +6,9 @@ from shared.services.cleanup import Cleaner
 handler = JobHandler(
     job="cleanup",
     use_case=lambda app: Cleaner(
-        transactions=app.transactions, session_expiry=app.config.session_expiry, clock=app.clock
+        transactions=app.transactions,
+        session_expiry=app.config.session_expiry,
+        orphan_limit_percent=app.config.orphan_limit_percent,
+        clock=app.clock,
     ),
 )

@@ -6,12 +6,17 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from shared.domain.errors import ArcadeJobsError
 from shared.domain.tick import Tick
 from shared.metrics import Metric
 
 # A job starts nothing new when less than this is left of its invocation: enough for the statement under way to
 # finish, the result to be read and the run to be recorded.
 STOP_BEFORE_LIMIT = timedelta(seconds=15)
+
+
+class OutOfTimeError(ArcadeJobsError):
+    """The job has to stop in the middle of something, for lack of time; the next attempt continues."""
 
 
 class RunStatus(StrEnum):
