@@ -45,6 +45,17 @@ _ADD_ENTRY = text("""
     WHERE excluded.score > entry.score
     RETURNING id
 """)
+_PLAY_MANY = text("""
+    WITH played AS (
+        INSERT INTO game_sessions (
+            id, game_type, player_address, amount_paid_usdc, score, status, created_at, completed_at)
+        SELECT gen_random_uuid(), :game, '0x' || n, 0.01, n, 'completed', :at, :at
+        FROM generate_series(1, :players) AS n
+        RETURNING *)
+    INSERT INTO leaderboard_entries (
+        session_id, game_type, player_address, score, period_type, period_date, created_at)
+    SELECT id, game_type, player_address, score, :period, :day, completed_at FROM played
+""")
 _POOL = text("SELECT * FROM prize_pools WHERE id = :pool_id")
 _RANKS = text("""
     SELECT player_address, rank FROM leaderboard_entries
@@ -186,6 +197,12 @@ class Arcade:
         for period in periods:
             self.add_entry(session_id, score, completed_at, player=player, game=game, period=period)
         return session_id
+
+    def play_many(self, players: int, completed_at: str, *, game: str = "pong", period: str = "daily") -> None:
+        """A game of each of many players, `0x1` and on, its number the score, and their entries: in one statement."""
+        at = datetime.fromisoformat(completed_at)
+        day = current_period(PeriodType(period), at, load_zone(self.zone)).date
+        self._execute(_PLAY_MANY, {"players": players, "at": at, "game": game, "period": period, "day": day})
 
     def pool(self, pool_id: int) -> Row[Any]:
         with self._transaction() as connection:

@@ -45,6 +45,8 @@ def upgrade_database(
             schema.upgrade(engine, report=print_lines)
             if jobs_role:
                 roles.grant(engine, jobs_role, report=print_lines)
+            for found in roles.check(engine):
+                print_lines(f"warning: {found}", *(f"    {line}" for line in found.fix.splitlines()))
     elif jobs_role:
         raise ArcadeJobsError("--jobs-role: with DATABASE_URL only; a database of the stack's has its role already")
     else:

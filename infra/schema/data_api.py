@@ -8,13 +8,13 @@ transaction of several is of no use: of those AWS writes that each DDL statement
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.schema import guarded, roles, set_aside
+from infra.schema import guarded, roles, set_aside, unbacked
 from infra.schema.differences import Difference, UpgradeError, missing
 from infra.schema.quoting import literal, quoted
 from infra.schema.revisions import NOTHING, VERSION_TABLE, head, steps_after
@@ -202,6 +202,7 @@ def check(api: DataApi) -> list[Difference]:
         listed += [missing(name) for name in (names if table.name in tables else [table.name])]
     if not api.query("SELECT CAST(rolname AS text) FROM pg_roles WHERE rolname = :role", role=api.jobs_role):
         listed.append(missing(f"role {api.jobs_role}"))
+    listed += _unbacked(api, found)
     if set_aside.TABLE in tables:
         counts = [
             (str(table), str(reason), int(str(count)))
@@ -247,12 +248,20 @@ def _attempt(api: DataApi) -> None:
     if found.version is None:
         body = "\n".join((body, guarded.begin_body(found.schema, NOTHING, role=owner)))
     runner.run_block(body, expected=found.version)
+    for difference in _unbacked(api, found):
+        api.report(f"{api.database}: warning: {difference}")
     for place, step in enumerate(steps):
         if place == 0 or step.number == 1:
             api.report(f"{api.database}: {step}")
         guarded.run_step(runner, step)
     rights = guarded.execute(*roles.grant_statements(api.jobs_role, schema=found.schema))
     runner.run_block(rights, expected=head())
+
+
+def _unbacked(api: DataApi, found: Found) -> Iterator[Difference]:
+    if unbacked.is_due(found.version, found.schema):
+        [counted] = api.query(unbacked.counts(found.schema))
+        yield from unbacked.warnings(*(int(str(count)) for count in counted))
 
 
 def _reason_to_wait(code: str, text: str) -> str | None:

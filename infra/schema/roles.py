@@ -4,10 +4,11 @@ Each statement can be repeated. The triggers need no rights: their functions run
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
+from infra.schema.differences import Difference, warning
 from infra.schema.quoting import literal, quoted
 from infra.schema.session import begin
 
@@ -88,6 +89,41 @@ def grant(
     with begin(engine, report=report, sleep=sleep) as session:
         for statement in grant_statements(role, schema=session.schema):
             session.run(statement)
+
+
+def check(engine: Engine) -> list[Difference]:
+    """Name the roles that ran the jobs before revision 0003 and may not finalize pools since.
+
+    Raises:
+        UpgradeError: there is no schema.
+    """
+    with begin(engine, report=lambda _: None, sleep=time.sleep) as session:
+        return list(without_the_right_to_settle(session.connection, session.schema))
+
+
+def without_the_right_to_settle(connection: Connection, schema: str) -> Iterator[Difference]:
+    """Roles that ran the jobs before revision 0003, by the rights that they were granted, and may not finalize pools.
+
+    Args:
+        connection: on the database.
+        schema: where the tables are.
+    """
+    home = quoted(schema)
+    for (role,) in connection.execute(
+        text("""
+            SELECT rolname FROM pg_class, aclexplode(relacl) JOIN pg_roles ON pg_roles.oid = grantee
+            WHERE pg_class.oid = to_regclass(:boards) AND privilege_type = 'UPDATE' AND grantee <> relowner
+              AND NOT has_function_privilege(grantee, to_regprocedure(:right), 'EXECUTE')
+            ORDER BY 1
+        """),
+        {"boards": f"{home}.leaderboards", "right": f"{home}.arcade_jobs_may_settle()"},
+    ):
+        yield warning(
+            f"role {role}",
+            "may write ranks, and not finalize pools (AJ001)",
+            f"GRANT EXECUTE ON FUNCTION {home}.arcade_jobs_may_settle() TO {quoted(role)}",
+            note=f"or arcade-jobs db upgrade --jobs-role {role}, which grants all that the jobs need",
+        )
 
 
 def _creation(role: str, attribute: str) -> str:

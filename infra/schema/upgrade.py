@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
-from infra.schema import adoption, guarded
+from infra.schema import adoption, guarded, roles, unbacked
 from infra.schema.comparison import differences
 from infra.schema.differences import Difference, SchemaError, missing
 from infra.schema.obstacles import obstacles
@@ -24,6 +24,7 @@ def upgrade(
 
     1. Where no revision is recorded, compare the platform's tables with the first one: refuse, or complete and record.
     2. Where one is recorded and others are left, compare with it, and restore what was lost since.
+       Count what the check of entries will refuse, if it is to be added.
     3. Run the revisions that are left, each statement together with its number.
     4. Compare with the result of all of them.
 
@@ -48,6 +49,8 @@ def upgrade(
                 adoption.adopt(session)
         elif version != head() and "+" not in version:  # a revision counts on what those before it made
             adoption.complete(session, version)
+        for difference in _unbacked(session.connection, session.version(), session.schema):
+            session.report(f"warning: {difference}")
         _run_revisions(session)
         adoption.complete(session, head())
 
@@ -65,6 +68,8 @@ def check(engine: Engine) -> list[Difference]:
     with autocommit as connection, adoption.looking(connection) as schema:
         version = version_of(connection, schema)
         found = differences(connection, schema, first() if version is None else version, to_alter=False)
+        found += _unbacked(connection, version, schema)
+        found += roles.without_the_right_to_settle(connection, schema)
         return [*behind(version), *found]
 
 
@@ -74,6 +79,12 @@ def behind(version: str | None) -> Iterator[Difference]:
         yield missing(VERSION_TABLE, what=f"has no revision; {head()} is this version's")
     elif version != head():
         yield missing(VERSION_TABLE, what=f"is {version}; {head()} is this version's")
+
+
+def _unbacked(connection: Connection, version: str | None, schema: str) -> Iterator[Difference]:
+    if unbacked.is_due(version, schema):
+        [counted] = connection.exec_driver_sql(unbacked.counts(schema))
+        yield from unbacked.warnings(*map(int, counted))
 
 
 def _is_empty(session: Session) -> bool:

@@ -77,6 +77,16 @@ class Model:
     def find_entry(self, board: Board, player: str) -> int | None:
         return next((n for n, e in self.entries.items() if (e.board, e.player) == (board, player)), None)
 
+    def is_backed(self, entry: Entry) -> bool:
+        """Whether its session is a completed one of the same player, game and score."""
+        session = self.sessions.get(entry.session_id)
+        return session is not None and (session.status, session.player, session.game, session.score) == (
+            "completed",
+            entry.player,
+            entry.board.game,
+            entry.score,
+        )
+
     def settle(self, at: datetime, run_id: str) -> None:
         for number, pool in self.pools.items():
             if pool.status == "active" and has_ended(_period(pool.board), at, self.zone):
@@ -96,8 +106,12 @@ class Model:
 
     def clean(self, at: datetime) -> None:
         before = at - EXPIRY
+        orphans = [
+            n
+            for n, e in self.entries.items()
+            if e.session_id not in self.sessions and e.created_at < before and not self.is_sealed(e.board)
+        ]
         self.sessions = {n: s for n, s in self.sessions.items() if not (s.status == "active" and s.created_at < before)}
-        orphans = [n for n, e in self.entries.items() if e.session_id not in self.sessions and e.created_at < before]
         self.touched |= {self.entries.pop(number).board for number in orphans}
 
     def order(self, board: Board) -> list[int]:
@@ -112,14 +126,8 @@ class Model:
         """The first entry that its own session backs: completed, of the same player, game and score, in the period."""
         for number in self.order(board):
             entry = self.entries[number]
-            session = self.sessions.get(entry.session_id)
-            if (
-                session is not None
-                and session.completed_at is not None
-                and (session.status, session.player, session.game, session.score)
-                == ("completed", entry.player, board.game, entry.score)
-                and self.board(board.game, board.period_type, session.completed_at) == board
-            ):
+            completed_at = self.sessions[entry.session_id].completed_at if self.is_backed(entry) else None
+            if completed_at is not None and self.board(board.game, board.period_type, completed_at) == board:
                 return entry
         return None
 

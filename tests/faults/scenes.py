@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import Engine, text
 
@@ -118,8 +117,8 @@ def _fill_pools(arcade: Arcade) -> None:
     arcade.play("0xa", 5, "2026-01-11T10:00:00Z", periods=("daily", "weekly"))
     arcade.play("0xb", 7, "2026-01-11T11:00:00Z", periods=("daily",))
     arcade.play("0xc", 3, "2026-01-11T12:00:00Z", game="snake")
-    arcade.add_entry(uuid4(), 99, "2026-01-11T12:00:00Z", player="0xforger", game="snake")
-    arcade.add_entry(uuid4(), 99, "2026-01-11T12:00:00Z", player="0xforger", game="tetris")
+    arcade.add_orphan(99, "2026-01-11T12:00:00Z", player="0xforger", game="snake")
+    arcade.add_orphan(99, "2026-01-11T12:00:00Z", player="0xforger", game="tetris")
 
 
 def _fill_boards(arcade: Arcade) -> None:
@@ -138,11 +137,11 @@ def _fill_leftovers(arcade: Arcade) -> None:
     for number in range(5):
         session_id = arcade.add_session(f"2026-01-12T01:0{number}:00Z", player=f"0x{number}", amount="0.000001")
         if number < 2:
-            arcade.add_entry(session_id, 9, f"2026-01-12T01:1{number}:00Z", player=f"0x{number}")
-        arcade.add_entry(uuid4(), 9, f"2026-01-12T01:2{number}:00Z", player=f"0xorphan{number}")
+            arcade.add_unchecked_entry(session_id, 9, f"2026-01-12T01:1{number}:00Z", player=f"0x{number}")
+        arcade.add_orphan(9, f"2026-01-12T01:2{number}:00Z", player=f"0xorphan{number}")
     arcade.add_session("2026-01-12T02:45:00Z")
     arcade.play("0xkept", 5, "2026-01-12T01:00:00Z")
-    arcade.add_entry(uuid4(), 9, "2026-01-12T02:45:00Z", player="0xyoung")
+    arcade.add_orphan(9, "2026-01-12T02:45:00Z", player="0xyoung")
 
 
 SCENES = {

@@ -78,11 +78,11 @@ class Requested:
 
 
 @contextmanager
-def refused() -> Iterator[None]:
-    """The period is settled: the database refuses the write."""
+def refused(state: str = "AJ001") -> Iterator[None]:
+    """The database refuses the write: because the period is settled, or because no session backs the entry (AJ002)."""
     with pytest.raises(DBAPIError) as error:
         yield
-    assert sqlstate(error.value) == "AJ001"
+    assert sqlstate(error.value) == state
 
 
 class ArcadeMachine(RuleBasedStateMachine):
@@ -142,23 +142,22 @@ class ArcadeMachine(RuleBasedStateMachine):
         session_id = _choose(self._unfinished(), which)
         self._complete(session_id, score, max(self.clock.now - before, self.model.sessions[session_id].created_at))
 
-    @rule(player=players, game=games, score=st.integers(0, 5), before=ago, which=pick)
-    def forge(self, player: str, game: str, score: int, before: timedelta, which: int) -> None:
-        """An entry whose session is another's, or does not exist."""
+    @rule(player=players, game=games, score=st.integers(0, 5), before=ago, which=pick, is_checked=st.booleans())
+    def forge(self, player: str, game: str, score: int, before: timedelta, which: int, *, is_checked: bool) -> None:
+        """An entry whose session is another's, or does not exist: refused, unless it is from before revision 0003."""
         session_id = _choose([UUID(int=0), *self.model.sessions], which)
         for period in PERIODS:
-            self._submit(game, period, player, session_id, score, self.clock.now - before)
+            self._submit(game, period, player, session_id, score, self.clock.now - before, is_checked=is_checked)
 
     @precondition(lambda self: self.model.sessions)
-    @rule(which=pick, more=st.integers(0, 2), before=ago)
-    def forge_from_a_play(self, which: int, more: int, before: timedelta) -> None:
+    @rule(which=pick, more=st.integers(0, 2), before=ago, is_checked=st.booleans())
+    def forge_from_a_play(self, which: int, more: int, before: timedelta, *, is_checked: bool) -> None:
         """An entry that is nearly backed: the session is that player's, its score lower or its day another."""
         session_id = _choose(list(self.model.sessions), which)
         session = self.model.sessions[session_id]
+        score, at = (session.score or 0) + more, self.clock.now - before
         for period in PERIODS:
-            self._submit(
-                session.game, period, session.player, session_id, (session.score or 0) + more, self.clock.now - before
-            )
+            self._submit(session.game, period, session.player, session_id, score, at, is_checked=is_checked)
 
     @rule(game=games, before=ago, price=st.sampled_from(PRICES))
     def pay_late(self, game: str, before: timedelta, price: Decimal) -> None:
@@ -303,26 +302,47 @@ class ArcadeMachine(RuleBasedStateMachine):
         for period in PERIODS:
             self._submit(session.game, period, session.player, session_id, score, at)
 
-    def _submit(self, game: str, period: str, player: str, session_id: UUID, score: int, at: datetime) -> None:
-        """A score is entered if it is the player's best, and refused if its period is settled."""
+    def _submit(
+        self,
+        game: str,
+        period: str,
+        player: str,
+        session_id: UUID,
+        score: int,
+        at: datetime,
+        *,
+        is_checked: bool = True,
+    ) -> None:
+        """A score is entered if it is the player's best, and refused without its session or if its period is settled.
+
+        Its time is its session's, unless it is from before revision 0003.
+        """
         board = self.model.board(game, period, at)
         number = self.model.find_entry(board, player)
         best = self.model.entries[number] if number is not None else None
         entry = Entry(board, player, session_id, score, at, rank=best and best.rank)
         if best is not None and best.score >= score:
             assert self._add(entry) is None
+        elif is_checked and not self.model.is_backed(entry):
+            with refused("AJ002"):
+                self._add(entry)
         elif self.model.is_sealed(board):
             with refused():
                 self._add(entry)
         else:
-            entry_id = self._add(entry)
+            if is_checked:
+                entry_id = self._add(entry)
+                entry = entry._replace(created_at=self.model.sessions[session_id].completed_at)
+            else:
+                entry_id = self._add(entry, unchecked=True)
             assert entry_id is not None
             self.model.entries[entry_id] = entry
             self.model.touched.add(board)
 
-    def _add(self, entry: Entry) -> int | None:
+    def _add(self, entry: Entry, *, unchecked: bool = False) -> int | None:
         game, period, day = entry.board
-        return self.arcade.add_entry(
+        add = self.arcade.add_unchecked_entry if unchecked else self.arcade.add_entry
+        return add(
             entry.session_id,
             entry.score,
             entry.created_at.isoformat(),

@@ -86,8 +86,9 @@ def test_deletes_go_batch_by_batch_to_the_end(arcade: Arcade, cleaner: Clean, mo
         "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, created_at)"
         " SELECT gen_random_uuid(), 'pong', '0xa', 0.01, '2026-01-11' FROM generate_series(1, 50)",
     )
+    arcade.play_many(25, "2026-01-11T00:00:00Z", game="snake")
+    arcade.execute("DELETE FROM game_sessions WHERE status = 'completed'")
     for number in range(25):
-        arcade.add_orphan(5, "2026-01-11T02:01:00Z", player=f"0xnoticed{number}", periods=("alltime",))
         arcade.add_unchecked_entry(uuid4(), 5, "2026-01-11T02:01:00Z", player=f"0xswept{number}", period="alltime")
     result = cleaner(make_run(SLOT)).result
     assert (result["expired_sessions_deleted"], result["orphaned_entries_deleted"]) == (50, 50)

@@ -57,9 +57,12 @@ def test_ranks_equal_an_independent_sort(arcade: Arcade, ranker: Rank, monkeypat
     with arcade.engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO leaderboard_entries"
+                "WITH played AS (INSERT INTO game_sessions"
+                " (id, game_type, player_address, amount_paid_usdc, score, status, completed_at)"
+                " VALUES (gen_random_uuid(), 'pong', :player, 0, :score, 'completed', :at) RETURNING *)"
+                " INSERT INTO leaderboard_entries"
                 " (session_id, game_type, player_address, score, period_type, period_date, created_at)"
-                " VALUES (gen_random_uuid(), 'pong', :player, :score, 'daily', '2026-01-11', :at)"
+                " SELECT id, game_type, player_address, score, 'daily', '2026-01-11', completed_at FROM played"
             ),
             rows,
         )
@@ -102,9 +105,9 @@ def test_only_ranks_that_changed_are_written(arcade: Arcade, ranker: Rank) -> No
     for n in range(5):
         arcade.play(f"0x{n}", 10 - n, "2026-01-11T10:00:00Z")
     ranker(make_run(SLOT))
-    arcade.execute("UPDATE leaderboard_entries SET score = 9 WHERE player_address = '0x2'")
+    arcade.play("0x2", 9, "2026-01-11T10:00:00Z")
     assert ranker(make_run("2026-01-12T02:00:00Z")).result["entries_updated"] == 0  # later at 9 than 0x1, by id
-    arcade.execute("UPDATE leaderboard_entries SET score = 11 WHERE player_address = '0x2'")
+    arcade.play("0x2", 11, "2026-01-11T10:00:00Z")
     assert ranker(make_run("2026-01-12T03:00:00Z")).result["entries_updated"] == 3
 
 

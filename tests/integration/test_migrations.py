@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event, inspect, text
 from infra import schema as migrations
 from infra.local import postgres
 from infra.schema import Kind, guarded, session, tables
+from tests.arcade import Arcade
 from tests.sql import open_database, run
 
 Statement = tuple[object, ...]
@@ -80,7 +81,8 @@ def test_tables_are_completed_where_they_are_and_not_created_twice(platform: Eng
     assert inspect(platform).get_table_names("postgres") == []
     assert "leaderboards" in inspect(platform).get_table_names("arcade")
     assert migrations.check(platform) == []
-    run(platform, "UPDATE leaderboard_entries SET score = score + 1 WHERE score = 20")
+    for table in ("game_sessions", "leaderboard_entries"):
+        run(platform, f"UPDATE {table} SET score = score + 1 WHERE score = 20")
 
 
 def test_no_schema_to_create_in_is_one_clear_line(empty: Engine) -> None:
@@ -247,11 +249,7 @@ def test_check_names_everything_at_once_and_changes_nothing(engine: Engine) -> N
 
 def test_what_was_lost_is_restored_and_boards_that_went_unnoticed_are_marked(engine: Engine) -> None:
     run(engine, *BREAK_ALL)
-    run(
-        engine,
-        "INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)"
-        " VALUES (gen_random_uuid(), 'pong', '0x1', 5, 'alltime', '1970-01-01')",
-    )
+    Arcade(engine).play("0x1", 5, "2026-01-05T12:00:00Z", periods=("alltime",))
     migrations.upgrade(engine)
     assert migrations.check(engine) == []
     with engine.connect() as connection:

@@ -112,7 +112,7 @@ def test_an_entry_that_its_own_session_does_not_back_is_passed_over(
     arcade.play("0xhonest", 5, "2026-01-11T10:00:00Z")
     session: dict[str, Any] = {"player": "0xforger", "score": 9, "completed_at": "2026-01-11T11:00:00Z"}
     session_id = uuid4() if backing is None else arcade.add_session("2026-01-10T23:00:00Z", **{**session, **backing})
-    arcade.add_entry(session_id, 9, "2026-01-11T11:00:00Z", player="0xforger")
+    arcade.add_unchecked_entry(session_id, 9, "2026-01-11T11:00:00Z", player="0xforger")
     outcome = settler(make_run(MIDNIGHT))
     assert arcade.pool(pool_id).winner_address == "0xhonest"
     assert [warning["warning"] for warning in outcome.result["warnings"]] == [
@@ -124,7 +124,7 @@ def test_a_pool_without_a_valid_entry_is_settled_without_a_winner_and_keeps_its_
     arcade: Arcade, settler: Settle
 ) -> None:
     empty, forged = arcade.add_pool("2026-01-11", amount="1.5"), arcade.add_pool("2026-01-11", game="snake")
-    arcade.add_entry(uuid4(), 9, "2026-01-11T11:00:00Z", game="snake")
+    arcade.add_orphan(9, "2026-01-11T11:00:00Z", game="snake")
     outcome = settler(make_run(MIDNIGHT))
     assert outcome.status is RunStatus.SUCCEEDED
     assert outcome.result["pools_without_winner"] == outcome.metrics[Metric.POOLS_WITHOUT_WINNER] == 2

@@ -16,7 +16,7 @@ from tests.sql import run
 SHA256 = {
     "0001_contract.sql": "362e911c0001ee8b40f7c802b8409da4f520972231757b183f14706a8026a741",
     "0002_dates.sql": "8825f24782a6334c60f5ed16eb555af8baa716326d64d3e21ffae7a30f688f9b",
-    "0003_entries.sql": "f3b5adcdafa0f6d9adc11e1dec79d4d4e6fa5d585a7ceef2d5a9d4d79f34bb77",
+    "0003_entries.sql": "8974086e67ca5f42dbf806bc47c640d472caa071c42f19a322f70969cb29b309",
 }
 
 

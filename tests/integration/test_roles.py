@@ -91,7 +91,7 @@ def test_the_rights_of_the_jobs_suffice_for_all_three(engine: Engine, role: str,
 def test_orphans_are_removed_with_the_rights_of_the_jobs(engine: Engine, role: str, app: App, clock: FakeClock) -> None:
     roles.grant(engine, role)
     clock.now = clock.now.replace(hour=4)
-    Arcade(engine).add_entry(uuid4(), 10, "2026-01-11T10:00:00Z")
+    Arcade(engine).add_orphan(10, "2026-01-11T10:00:00Z")
     assert run(app, "cleanup", "2026-01-12T03:00:00Z")["orphaned_entries_deleted"] == 1
     assert run(app, "leaderboard", "2026-01-12T04:00:00Z")["leaderboards_processed"] == 1
 

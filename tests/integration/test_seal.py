@@ -27,6 +27,16 @@ def enter(connection: Connection, score: int, *, player: str = "0xa", period: st
     arcade.add_entry(session_id, score, NOON, player=player, period=period, day=day)
 
 
+def rewrite(connection: Connection, *, player: str = "0xa", score: int = 5, at: str = NOON) -> None:
+    """Change the entries to another play, as its session has it."""
+    arcade = Arcade(connection.engine).within(connection)
+    session_id = arcade.add_session(NOON, player=player, score=score, completed_at=at)
+    write = (
+        "UPDATE leaderboard_entries SET session_id = :id, player_address = :player, score = :score, created_at = :at"
+    )
+    arcade.execute(write, id=session_id, player=player, score=score, at=datetime.fromisoformat(at))
+
+
 def pay(connection: Connection, *, period: str = "daily", day: str = DAY) -> None:
     Arcade(connection.engine).within(connection).pay(day, period=period)
 
@@ -212,11 +222,11 @@ def test_a_payment_that_comes_too_late_is_refused_even_as_an_upsert(
 WRITES: dict[str, Callable[[Connection], object]] = {
     "a new player's score": lambda c: enter(c, 3, player="0xb"),
     "a better score, as an upsert": lambda c: enter(c, 9, player="0xa"),
-    "a better score, as an update": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET score = 9"),
-    "a worse score": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET score = 1"),
-    "an earlier time": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET created_at = '2026-01-05Z'"),
+    "a better score, as an update": lambda c: rewrite(c, score=9),
+    "a worse score": lambda c: rewrite(c, score=1),
+    "an earlier time": lambda c: rewrite(c, at=f"{DAY}T00:00:00+00:00"),
     "another id": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET id = id + 1000"),
-    "another player": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET player_address = '0xb'"),
+    "another player": lambda c: rewrite(c, player="0xb"),
     "out of the period": lambda c: c.exec_driver_sql("UPDATE leaderboard_entries SET period_date = '2026-01-06'"),
     "out into all time": lambda c: c.exec_driver_sql(
         "UPDATE leaderboard_entries SET period_type = 'alltime', period_date = '1970-01-01'"
@@ -238,12 +248,7 @@ def test_no_score_can_be_moved_into_a_settled_period(engine: Engine, settled_id:
 
 
 def test_a_copy_is_refused_like_any_other_insert(engine: Engine, settled_id: int) -> None:
-    copy = (
-        "INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)"
-        " SELECT gen_random_uuid(), game_type, player_address || n, score, period_type, period_date"
-        " FROM leaderboard_entries, generate_series(1, 3) n"
-    )
-    assert f"prize pool {settled_id} " in refusal(engine, copy)
+    assert f"prize pool {settled_id} " in refusal(engine, lambda c: Arcade(engine).within(c).play_many(3, NOON))
 
 
 def test_everything_else_of_a_settled_period_can_be_written(engine: Engine, settled_id: int, writer: str) -> None:
@@ -251,7 +256,7 @@ def test_everything_else_of_a_settled_period_can_be_written(engine: Engine, sett
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SET LOCAL ROLE {writer}")
         connection.exec_driver_sql("UPDATE leaderboard_entries SET rank = 1")
-        connection.exec_driver_sql("UPDATE leaderboard_entries SET session_id = gen_random_uuid()")
+        rewrite(connection)  # another session, and nothing else
         connection.exec_driver_sql("UPDATE leaderboard_entries SET score = score, rank = 2")
         enter(connection, 4, player="0xa")  # not better: an upsert that changes nothing
         enter(connection, 9, player="0xa", period="alltime", day="1970-01-01")

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from infra import schema as migrations
 from infra.schema import Kind, SchemaError, set_aside
 from shared.db.errors import sqlstate
+from tests.arcade import Arcade
 from tests.integration.conftest import PLATFORM
 from tests.sql import rows, run
 
@@ -108,10 +109,9 @@ def test_times_without_a_zone_are_put_back_in_utc_as_they_are_converted(platform
 
 
 def test_an_entry_of_a_settled_board_is_not_put_back(engine: Engine) -> None:
+    Arcade(engine).play("0x1", 5, "2026-01-05T12:00:00Z")
     run(
         engine,
-        "INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)"
-        " VALUES (gen_random_uuid(), 'pong', '0x1', 5, 'daily', '2026-01-05')",
         set_aside.rows_where("leaderboard_entries", "true", "a mistake"),
         "INSERT INTO prize_pools (game_type, period_type, period_date, status, finalized_at)"
         " VALUES ('pong', 'daily', '2026-01-05', 'finalized', now())",

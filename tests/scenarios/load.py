@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 from time import monotonic
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, event
@@ -136,17 +136,22 @@ class Load:
         )
 
     def _forge(self, players: Engine, dice: random.Random) -> None:
-        """The same few forgers again and again, so that cleaning meets entries that are being improved."""
+        """Plays whose sessions are deleted at once, by the same few players again and again.
+
+        So cleaning meets orphans that are being improved.
+        """
         day = self._midnight()
         reached_at = (day - timedelta(hours=2)).isoformat()  # old enough to be an orphan
         score = int(monotonic() * 1000)  # better each time
         player, game = f"0xforger{dice.randrange(5)}", dice.choice(GAMES)
         with players.begin() as connection:
             forger = Arcade(players).within(connection)
+            session_id = forger.add_session(reached_at, player=player, game=game, score=score, completed_at=reached_at)
             for period, board in (("daily", day), ("weekly", day - timedelta(days=day.weekday()))):
                 forger.add_entry(
-                    uuid4(), score, reached_at, player=player, game=game, period=period, day=board.date().isoformat()
+                    session_id, score, reached_at, player=player, game=game, period=period, day=board.date().isoformat()
                 )
+            forger.execute("DELETE FROM game_sessions WHERE id = :id", id=session_id)
 
     def _write(self, write: Callable[[], object]) -> bool:
         """Whether it committed. Refused by the seal is no failure; any other database error is."""

@@ -1,7 +1,6 @@
 """Settling, ranking, cleaning and writers in lock order never deadlock (docs/design.md, Lock order)."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -14,20 +13,19 @@ from tests.locks import TIMEOUT
 from tests.plays import Key
 from tests.scenarios.load import Load
 
-IMPROVE = text("UPDATE leaderboard_entries SET score = score + 1 WHERE period_type = :period")
+HOLD = text("UPDATE leaderboard_entries SET session_id = session_id WHERE period_type = :period")
 
 
 def test_cleaning_waits_for_no_player_and_so_cannot_deadlock_with_one(arcade: Arcade, app: App) -> None:
     """The week's entry is older than the day's, so cleaning meets them in another order than the player locks them."""
-    for period in ("weekly", "daily"):
-        arcade.add_entry(uuid4(), 5, "2026-01-11T12:00:00Z", period=period)
+    arcade.add_orphan(5, "2026-01-11T12:00:00Z", periods=("weekly", "daily"))
     with arcade.engine.connect() as player, ThreadPoolExecutor(1) as threads:
-        player.execute(IMPROVE, {"period": "daily"})
+        player.execute(HOLD, {"period": "daily"})
         cleaning = threads.submit(invoke, app, "cleanup", {})
         wait([cleaning], TIMEOUT)
         result = cleaning.result()["result"]  # the day's stays: its player holds it
         assert (result["orphaned_entries_deleted"], result["remaining"], result["errors"]) == (1, 1, [])
-        player.execute(IMPROVE, {"period": "weekly"})
+        player.execute(HOLD, {"period": "weekly"})
         player.commit()
     assert invoke(app, "cleanup", {})["result"]["orphaned_entries_deleted"] == 1
 

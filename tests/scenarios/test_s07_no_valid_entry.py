@@ -1,7 +1,6 @@
 """S07: a pool with money and no valid entry."""
 
 from decimal import Decimal
-from uuid import uuid4
 
 import pytest
 
@@ -19,7 +18,7 @@ def test_s07_it_is_finalized_without_a_winner_its_amount_kept_and_reported(
     day = "2026-01-11" if period == "daily" else "2026-01-05"
     pool_id = arcade.add_pool(day, period=period, amount="12.345678", games=7)
     for n in range(forged):
-        arcade.add_entry(uuid4(), 9 + n, "2026-01-11T11:00:00Z", player=f"0x{n}", period=period)
+        arcade.add_orphan(9 + n, "2026-01-11T11:00:00Z", player=f"0x{n}", periods=(period,))
     run = invoke(app, "prize-pool", scheduled_event("2026-01-12T00:00:00Z"))
     assert run["status"] == "succeeded"
     assert run["result"]["pools_without_winner"] == 1

@@ -12,7 +12,16 @@ from tests.arcade import Arcade
 from tests.fakes import FakeClock
 from tests.jobs import StartApp, invoke
 
-TABLES = ("game_sessions", "leaderboard_entries", "prize_pools", "leaderboards", "leaderboard_touches")
+TABLES = (
+    "game_sessions",
+    "leaderboard_entries",
+    "prize_pools",
+    "leaderboards",
+    "leaderboard_touches",
+    "arcade_jobs_deleted_sessions",
+    "arcade_jobs_orphans",
+    "arcade_jobs_sweep",
+)
 JOBS = ("prize-pool", "leaderboard", "cleanup")
 State = dict[str, list[Any]]
 
@@ -38,7 +47,7 @@ class World:
         arcade.add_session("2026-01-12T02:59:00Z", player="0xplaying")
         for period in periods:
             for session_id, player in ((abandoned, "0xabandoned"), (expired, "0xexpired"), (uuid4(), "0xgone")):
-                arcade.add_entry(session_id, 90, "2026-01-11T11:30:00Z", player=player, period=period)
+                arcade.add_unchecked_entry(session_id, 90, "2026-01-11T11:30:00Z", player=player, period=period)
 
     def restore(self) -> None:
         with self.engine.begin() as connection:

@@ -115,7 +115,7 @@ def test_security_hostile_players_and_reasons_are_nothing_but_text(arcade: Arcad
         pools[arcade.add_pool(at[:10], amount="0.7")] = hostile
         arcade.play(hostile, 9, at)
         arcade.play("0xloser", 5, at)
-        arcade.add_entry(arcade.add_session(at, player=f"{hostile}!"), 99, at, player=f"{hostile}!")
+        arcade.add_unchecked_entry(arcade.add_session(at, player=f"{hostile}!"), 99, at, player=f"{hostile}!")
     for day, hostile in enumerate(HOSTILE, start=13):
         event = {"time": f"2026-01-{day:02}T03:30:00Z", "actor": hostile, "reason": hostile}
         clock.now = datetime.fromisoformat(event["time"])
