@@ -24,6 +24,8 @@ SWEEP_BATCH = 5_000  # entries read by one statement
 SWEEP_BATCHES = 10  # of one night
 ORPHAN_BATCH = 2_000  # entries deleted in one transaction
 
+Error = dict[str, Any]  # names a step or a board, and its `error` in one line
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
@@ -115,14 +117,12 @@ class Cleaner:
             self._preview_orphans(run, before, tally)
         else:
             self._take_notices(run)
-            purged, _ = self._sweep(run, tally)
+            purged, _ = self._sweep(run)
             for board, candidates, is_settled in self.transactions.run(db.list_candidates, run=run):
                 if is_settled:
                     self.transactions.run(partial(db.drop_candidates, board=board), run=run)
-                elif board in purged:
-                    tally.orphans_left += candidates
                 else:
-                    self._clean_board(run, before, tally, board, candidates)
+                    self._clean_board(run, before, tally, board, candidates, purged.get(board))
         tally.are_orphans_known = True
 
     def _take_notices(self, run: Run) -> None:
@@ -132,22 +132,18 @@ class Cleaner:
             take = partial(db.take_notices, after_id=after_id, most=NOTICE_BATCH)
             after_id = self.transactions.run(take, run=run)
 
-    def _sweep(self, run: Run, tally: CleanupTally) -> tuple[list[Board], list[int]]:
+    def _sweep(self, run: Run) -> tuple[dict[Board, Error], list[int]]:
         """Sweep one night's part, or all that is left if orphans are accepted.
 
         Returns:
-            The boards whose brake is on, and the ids of the orphans of the last part.
+            The boards of which the last part found too many orphans, each with its error; the ids of its orphans.
         """
         goes_on = run.tick.accept_orphans and not run.tick.dry_run
         while True:
             sweep = self.transactions.run(partial(self._sweep_part, run=run), run=run)
             if not goes_on or sweep.last_id is None:
                 break
-        purged = self._find_purged(run, sweep)
-        for board in purged:
-            entries, orphans = sweep.boards[board]
-            tally.errors.append(_purge_error(board, len(orphans), f"{entries:,} entries read"))
-        return purged, [entry_id for _, orphans in sweep.boards.values() for entry_id in orphans]
+        return self._find_purged(run, sweep), [id_ for _, orphans in sweep.boards.values() for id_ in orphans]
 
     def _sweep_part(self, connection: Connection, *, run: Run) -> Sweep:
         began_after = last_id = db.get_sweep(connection)
@@ -171,24 +167,27 @@ class Cleaner:
                 db.set_sweep(connection, last_id)
         return sweep
 
-    def _find_purged(self, run: Run, sweep: Sweep) -> list[Board]:
-        """The boards of which a part of the sweep has found too many orphans (S28)."""
-        return [
-            board
+    def _find_purged(self, run: Run, sweep: Sweep) -> dict[Board, Error]:
+        return {
+            board: _purge_error(board, len(orphans), f"{entries:,} entries read")
             for board, (entries, orphans) in sweep.boards.items()
             if self._is_purge(run, len(orphans), entries=entries)
-        ]
+        }
 
     def _is_purge(self, run: Run, orphans: int, *, entries: int) -> bool:
         return not run.tick.accept_orphans and is_purge(
             orphans, entries=entries, limit_percent=self.orphan_limit_percent
         )
 
-    def _clean_board(self, run: Run, before: datetime, tally: CleanupTally, board: Board, most: int) -> None:
+    def _clean_board(
+        self, run: Run, before: datetime, tally: CleanupTally, board: Board, most: int, purged: Error | None
+    ) -> None:
         """Remove a board's orphans, at most so many: what another run adds meanwhile is not counted for the brake."""
         if most > ORPHANS_ALWAYS_REMOVED and not run.tick.accept_orphans:
             most = self._count_orphans(run, before, board)
-            if self._brake(run, tally, board, most):
+            error = self._brake(run, board, most) or purged
+            if error is not None:
+                tally.errors.append(error)
                 tally.orphans_left += most
                 return
         after_id: int | None = db.BEFORE_ALL_IDS
@@ -214,25 +213,25 @@ class Cleaner:
             orphans += found
         return orphans
 
-    def _brake(self, run: Run, tally: CleanupTally, board: Board, orphans: int) -> bool:
-        """Whether a board has too many orphans to remove any, which is an error (S28)."""
+    def _brake(self, run: Run, board: Board, orphans: int) -> Error | None:
+        """The error of a board that has too many orphans to remove any (S28)."""
         limit = self.orphan_limit_percent
         # So many entries that the brake is off need not be counted to the end: the cost is that of the orphans.
         enough = orphans * 100 // limit + 1 if limit else None
         entries = self.transactions.run(partial(db.count_entries, board=board, most=enough), run=run)
         is_on = self._is_purge(run, orphans, entries=entries)
-        if is_on:
-            tally.errors.append(_purge_error(board, orphans, f"{entries:,} entries"))
-        return is_on
+        return _purge_error(board, orphans, f"{entries:,} entries") if is_on else None
 
     def _preview_orphans(self, run: Run, before: datetime, tally: CleanupTally) -> None:
-        purged, swept = self._sweep(run, tally)
+        purged, swept = self._sweep(run)
         preview = partial(db.preview_orphans, before=before, swept=swept)
         for board, orphans in self.transactions.run(preview, run=run):
-            if board in purged or self._brake(run, tally, board, orphans):
-                tally.orphans_left += orphans
-            else:
+            error = self._brake(run, board, orphans) or purged.get(board)
+            if error is None:
                 tally.orphans += orphans
+            else:
+                tally.errors.append(error)
+                tally.orphans_left += orphans
 
     def _count_remaining(self, run: Run, before: datetime, tally: CleanupTally) -> int | None:
         """How much is left that should have gone; None if that is not known, with an error if it cannot be counted."""
@@ -268,7 +267,7 @@ def _stop_if_short_of_time(run: Run) -> None:
         raise OutOfTimeError
 
 
-def _purge_error(board: Board, orphans: int, entries: str) -> dict[str, Any]:
+def _purge_error(board: Board, orphans: int, entries: str) -> Error:
     period = board.period
     day = "" if period.type is PeriodType.ALLTIME else f" {period.date}"
     return {
