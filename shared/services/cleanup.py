@@ -121,8 +121,16 @@ class Cleaner:
             for board, candidates, is_settled in self.transactions.run(db.list_candidates, run=run):
                 if is_settled:
                     self.transactions.run(partial(db.drop_candidates, board=board), run=run)
+                elif candidates <= ORPHANS_ALWAYS_REMOVED or run.tick.accept_orphans:
+                    self._clean_board(run, before, tally, board, candidates)
                 else:
-                    self._clean_board(run, before, tally, board, candidates, purged.get(board))
+                    orphans = self._count_orphans(run, before, board)
+                    error = self._brake(run, board, orphans) or purged.get(board)
+                    if error is None:
+                        self._clean_board(run, before, tally, board, orphans)
+                    else:
+                        tally.errors.append(error)
+                        tally.orphans_left += orphans
         tally.are_orphans_known = True
 
     def _take_notices(self, run: Run) -> None:
@@ -179,17 +187,8 @@ class Cleaner:
             orphans, entries=entries, limit_percent=self.orphan_limit_percent
         )
 
-    def _clean_board(
-        self, run: Run, before: datetime, tally: CleanupTally, board: Board, most: int, purged: Error | None
-    ) -> None:
-        """Remove a board's orphans, at most so many: what another run adds meanwhile is not counted for the brake."""
-        if most > ORPHANS_ALWAYS_REMOVED and not run.tick.accept_orphans:
-            most = self._count_orphans(run, before, board)
-            error = self._brake(run, board, most) or purged
-            if error is not None:
-                tally.errors.append(error)
-                tally.orphans_left += most
-                return
+    def _clean_board(self, run: Run, before: datetime, tally: CleanupTally, board: Board, most: int) -> None:
+        """Remove a board's orphans, at most so many: what another run adds meanwhile was not counted for the brake."""
         after_id: int | None = db.BEFORE_ALL_IDS
         while after_id is not None and most > 0:
             _stop_if_short_of_time(run)
