@@ -9,6 +9,7 @@ handler = JobHandler(
         transactions=app.transactions,
         zone=app.config.zone,
         session_expiry=app.config.session_expiry,
+        orphan_limit_percent=app.config.orphan_limit_percent,
         clock=app.clock,
     ),
 )

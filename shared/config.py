@@ -123,6 +123,7 @@ class Config:
         zone: of all periods.
         game_types: those that are expected; others are served too, and reported.
         session_expiry: the age at which an unfinished session is abandoned.
+        orphan_limit_percent: the share of a board's entries without a session from which on none is removed.
         settlement_grace: how long after a period's end a scheduled settlement waits for late scores.
     """
 
@@ -141,6 +142,9 @@ class Config:
         parse_whole(timedelta(minutes=1), least=1, most=525_600),
         default="30",
         context_key="sessionExpiryMinutes",
+    )
+    orphan_limit_percent: int = _variable(
+        "ORPHAN_LIMIT_PERCENT", parse_whole(1, least=0, most=100), default="10", context_key="orphanLimitPercent"
     )
     settlement_grace: timedelta = _variable(
         "SETTLEMENT_GRACE_SECONDS",

@@ -23,6 +23,9 @@ def trigger_job(
     *,
     at: Annotated[str | None, typer.Option(help="The slot to run for, such as 2026-01-12T00:00:00Z; else now.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing.")] = False,
+    accept_orphans: Annotated[
+        bool, typer.Option("--accept-orphans", help="Of cleanup: remove orphans however many they are.")
+    ] = False,
     reason: Annotated[str | None, typer.Option(help="Why; stored with the run.")] = None,
     is_asynchronous: Annotated[bool, typer.Option("--async", help="Do not wait for the result.")] = False,
     as_json: Json = False,
@@ -30,7 +33,14 @@ def trigger_job(
 ) -> None:
     """Run a job now; exit with 1 if it does not succeed."""
     deployment = target.deployment()
-    event = manual_event(actor=deployment.caller, at=at, dry_run=dry_run, reason=reason, now=datetime.now(UTC))
+    event = manual_event(
+        actor=deployment.caller,
+        at=at,
+        dry_run=dry_run,
+        reason=reason,
+        now=datetime.now(UTC),
+        accept_orphans=accept_orphans,
+    )
     result = trigger(deployment, job, event, is_asynchronous=is_asynchronous, report=print_note)
     if as_json:
         print_json(result)

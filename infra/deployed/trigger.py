@@ -14,7 +14,15 @@ from shared.domain.tick import MAX_TEXT, Tick
 MARGIN = 30  # seconds a caller waits beyond the function's own limit
 
 
-def manual_event(*, actor: str, at: str | None, dry_run: bool, reason: str | None, now: datetime) -> dict[str, Any]:
+def manual_event(
+    *,
+    actor: str,
+    at: str | None,
+    dry_run: bool,
+    reason: str | None,
+    now: datetime,
+    accept_orphans: bool = False,
+) -> dict[str, Any]:
     """The event of a manual run (docs/design.md, Contract).
 
     Args:
@@ -23,6 +31,7 @@ def manual_event(*, actor: str, at: str | None, dry_run: bool, reason: str | Non
         dry_run: report what would happen, change nothing.
         reason: why; stored with the run.
         now: the wall clock, aware.
+        accept_orphans: remove orphans however many they are.
 
     Raises:
         BadEventError: what the function would refuse; nothing was sent.
@@ -34,6 +43,8 @@ def manual_event(*, actor: str, at: str | None, dry_run: bool, reason: str | Non
         event["reason"] = reason
     if dry_run:
         event["dry_run"] = True
+    if accept_orphans:
+        event["accept_orphans"] = True
     Tick.from_event(event, now=now, request_id="")
     return event
 

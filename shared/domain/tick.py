@@ -10,7 +10,7 @@ from typing import Any
 from shared.domain.errors import ArcadeJobsError
 
 SCHEDULED_EVENT = "Scheduled Event"  # the detail-type of EventBridge; our Scheduler input carries it too
-MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run")
+MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run", "accept_orphans")
 MAX_AHEAD = timedelta(minutes=5)  # of a scheduled event's time; up to that it is waited for: two clocks differ
 MAX_TEXT = 500  # characters of actor and reason
 EXAMPLE_TIME = "2026-01-12T00:00:00Z"
@@ -43,6 +43,7 @@ class Tick:
         dry_run: report what would happen, change nothing.
         actor: who triggered it by hand, if given.
         reason: why, if given.
+        accept_orphans: cleanup removes orphans however many they are; the other jobs have none (S28).
     """
 
     at: datetime
@@ -52,6 +53,7 @@ class Tick:
     dry_run: bool = False
     actor: str | None = None
     reason: str | None = None
+    accept_orphans: bool = False
 
     @property
     def is_scheduled(self) -> bool:
@@ -81,8 +83,9 @@ class Tick:
         if not isinstance(event, Mapping):
             raise BadEventError(f"event: expected a JSON object, got {_shown(event)}")
         if event.get("detail-type") == SCHEDULED_EVENT:
-            if "dry_run" in event:
-                raise BadEventError(f"event dry_run: {_shown(event['dry_run'])} does not belong in a scheduled event")
+            for key in ("dry_run", "accept_orphans"):
+                if key in event:
+                    raise BadEventError(f"event {key}: {_shown(event[key])} does not belong in a scheduled event")
             if event.get("time") is None:
                 raise BadEventError(f"event time: missing; a scheduled event carries one, such as {EXAMPLE_TIME}")
             at = _read_time(event["time"], now, ahead=MAX_AHEAD)
@@ -92,9 +95,7 @@ class Tick:
                 raise BadEventError(f"event key {_shown(key)}: unknown; expected any of {', '.join(MANUAL_KEYS)}")
         if event.get("trigger", Trigger.MANUAL) != Trigger.MANUAL:
             raise BadEventError(f"event trigger: expected 'manual', got {_shown(event['trigger'])}")
-        dry_run = event.get("dry_run", False)
-        if not isinstance(dry_run, bool):
-            raise BadEventError(f"event dry_run: expected true or false, got {_shown(dry_run)}")
+        dry_run = _read_flag(event, "dry_run")
         has_time = "time" in event
         # S27: a run before its slot would leave the real one with what it had not seen.
         at = _read_time(event["time"], now, ahead=timedelta()) if has_time else now.astimezone(UTC)
@@ -106,6 +107,7 @@ class Tick:
             dry_run=dry_run,
             actor=_read_text(event, "actor"),
             reason=_read_text(event, "reason"),
+            accept_orphans=_read_flag(event, "accept_orphans"),
         )
 
 
@@ -128,6 +130,13 @@ def _read_time(value: Any, now: datetime, *, ahead: timedelta) -> datetime:
             f"event time: {_shown(value)} is in the future; it is now {now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         )
     return at.astimezone(UTC)
+
+
+def _read_flag(event: Mapping[str, Any], key: str) -> bool:
+    value = event.get(key, False)
+    if not isinstance(value, bool):
+        raise BadEventError(f"event {key}: expected true or false, got {_shown(value)}")
+    return value
 
 
 def _read_text(event: Mapping[str, Any], key: str) -> str | None:

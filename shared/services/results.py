@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from shared.db.cleanup import FIRST_SESSION, SessionKey
 from shared.db.prize_pool import Pool, SettledPool
 from shared.domain.board import Board
 from shared.domain.periods import Calendar, is_late
@@ -168,14 +169,20 @@ class CleanupTally:
     """What a cleanup has done so far; the amount in USDC.
 
     Attributes:
-        orphans_left: those that another transaction holds, or that time did not suffice for.
+        sessions_left: expired ones that another transaction holds.
+        unseen_after: the sessions after this key were not looked at; None: all were.
+        orphans_left: those that another transaction holds, and all of a board whose brake is on.
+        are_orphans_known: whether the search for them came to its end.
         is_complete: False when it stopped for lack of time.
     """
 
     sessions: int = 0
     amount_usdc: Decimal = Decimal(0)
+    sessions_left: int = 0
+    unseen_after: SessionKey | None = FIRST_SESSION
     orphans: int = 0
     orphans_left: int = 0
+    are_orphans_known: bool = False
     is_complete: bool = True
     errors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -185,14 +192,14 @@ class CleanupTally:
         return self.sessions + self.orphans
 
 
-def cleanup_result(tally: CleanupTally, *, sessions_left: int | None, duration_ms: int) -> dict[str, Any]:
-    """What a cleanup run did; `remaining` is None when the sessions that are left could not be counted."""
+def cleanup_result(tally: CleanupTally, *, remaining: int | None, duration_ms: int) -> dict[str, Any]:
+    """What a cleanup run did; `remaining` is None when it did not come to see all that there is."""
     return {
         "expired_sessions_deleted": tally.sessions,
         "expired_amount_usdc": str(tally.amount_usdc.quantize(Decimal("0.000001"))),
         "orphaned_entries_deleted": tally.orphans,
         "entries_archived": 0,  # boards are not archived yet: see the README
-        "remaining": None if sessions_left is None else sessions_left + tally.orphans_left,
+        "remaining": remaining,
         "duration_ms": duration_ms,
         "errors": tally.errors,
     }

@@ -105,8 +105,12 @@ class Model:
 
     def clean(self, at: datetime) -> None:
         before = at - EXPIRY
+        orphans = [
+            n
+            for n, e in self.entries.items()
+            if e.session_id not in self.sessions and e.created_at < before and not self.is_sealed(e.board)
+        ]
         self.sessions = {n: s for n, s in self.sessions.items() if not (s.status == "active" and s.created_at < before)}
-        orphans = [n for n, e in self.entries.items() if e.session_id not in self.sessions and e.created_at < before]
         self.touched |= {self.entries.pop(number).board for number in orphans}
 
     def order(self, board: Board) -> list[int]:

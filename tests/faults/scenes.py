@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Engine, text
 
@@ -16,9 +17,18 @@ SMALL_BATCHES = (
     (ranking, "CHUNK_ROWS", 3),
     (cleaning, "SESSION_BATCH", 2),
     (cleaning, "ORPHAN_BATCH", 3),
-    (cleaning, "ORPHAN_WINDOW", 8),
+    (cleaning, "SWEEP_BATCH", 8),
 )
-TABLES = ("game_sessions", "leaderboard_entries", "prize_pools", "leaderboards", "leaderboard_touches")
+TABLES = (
+    "game_sessions",
+    "leaderboard_entries",
+    "prize_pools",
+    "leaderboards",
+    "leaderboard_touches",
+    "arcade_jobs_deleted_sessions",
+    "arcade_jobs_orphans",
+    "arcade_jobs_sweep",
+)
 
 # Each settlement that commits leaves a line: none may be missing, none may come twice.
 KEEP = """
@@ -42,7 +52,9 @@ STATE = text("""
         'settlements', (SELECT jsonb_agg(pool_id ORDER BY pool_id) FROM kept.settlements),
         'boards', (SELECT jsonb_agg(to_jsonb(b) - 'generation' - 'ranked_at'
                                     ORDER BY game_type, period_type, period_date) FROM leaderboards b),
-        'touches', (SELECT count(*) FROM leaderboard_touches))
+        'touches', (SELECT count(*) FROM leaderboard_touches),
+        'notices', (SELECT count(*) FROM arcade_jobs_deleted_sessions),
+        'orphans', (SELECT jsonb_agg(entry_id ORDER BY entry_id) FROM arcade_jobs_orphans))
 """)
 # The transaction that wrote each row: it changes with every write, even one that changes nothing.
 FOOTPRINT = text(
@@ -133,12 +145,14 @@ def _fill_boards(arcade: Arcade) -> None:
 
 
 def _fill_leftovers(arcade: Arcade) -> None:
-    """Five abandoned sessions, two with entries; five orphans more; and what has to stay."""
+    """Five abandoned sessions; five orphans, two of them without a notice; and what has to stay."""
     for number in range(5):
-        session_id = arcade.add_session(f"2026-01-12T01:0{number}:00Z", player=f"0x{number}", amount="0.000001")
+        arcade.add_session(f"2026-01-12T01:0{number}:00Z", player=f"0x{number}", amount="0.000001")
+        reached_at, player = f"2026-01-12T01:2{number}:00Z", f"0xorphan{number}"
         if number < 2:
-            arcade.add_unchecked_entry(session_id, 9, f"2026-01-12T01:1{number}:00Z", player=f"0x{number}")
-        arcade.add_orphan(9, f"2026-01-12T01:2{number}:00Z", player=f"0xorphan{number}")
+            arcade.add_unchecked_entry(uuid4(), 9, reached_at, player=player)
+        else:
+            arcade.add_orphan(9, reached_at, player=player)
     arcade.add_session("2026-01-12T02:45:00Z")
     arcade.play("0xkept", 5, "2026-01-12T01:00:00Z")
     arcade.add_orphan(9, "2026-01-12T02:45:00Z", player="0xyoung")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,7 +25,13 @@ Clean = Callable[[Run], Outcome]
 
 @pytest.fixture
 def cleaner(transactions: Transactions, clock: FakeClock) -> Cleaner:
-    return Cleaner(transactions=transactions, zone=ZoneInfo("UTC"), session_expiry=timedelta(minutes=30), clock=clock)
+    return Cleaner(
+        transactions=transactions,
+        zone=ZoneInfo("UTC"),
+        session_expiry=timedelta(minutes=30),
+        orphan_limit_percent=10,
+        clock=clock,
+    )
 
 
 def count(arcade: Arcade, table: str) -> int:
@@ -63,25 +70,31 @@ def test_only_old_entries_without_a_session_go(arcade: Arcade, cleaner: Clean) -
     assert players == {"0xyoung", "0xbacked"}
 
 
-def test_the_entries_of_a_deleted_session_go_in_the_same_run(arcade: Arcade, cleaner: Clean) -> None:
-    arcade.add_unchecked_entry(arcade.add_session("2026-01-11T02:00:00Z"), 5, "2026-01-11T02:01:00Z")
+def test_a_dry_run_previews_what_the_run_does(arcade: Arcade, cleaner: Clean) -> None:
+    arcade.add_session("2026-01-11T02:00:00Z")
+    arcade.add_orphan(5, "2026-01-11T02:01:00Z", player="0xnoticed")
+    arcade.add_unchecked_entry(uuid4(), 5, "2026-01-11T02:01:00Z", player="0xswept")
     previewed = cleaner(make_run(SLOT, dry_run=True))
-    assert count(arcade, "game_sessions") == count(arcade, "leaderboard_entries") == 1
+    assert (count(arcade, "game_sessions"), count(arcade, "leaderboard_entries")) == (1, 2)
+    assert (count(arcade, "arcade_jobs_deleted_sessions"), count(arcade, "arcade_jobs_orphans")) == (1, 0)
     outcome = cleaner(make_run(SLOT))
     assert outcome.result == previewed.result
-    assert outcome.result["orphaned_entries_deleted"] == outcome.result["expired_sessions_deleted"] == 1
+    assert (outcome.result["orphaned_entries_deleted"], outcome.result["expired_sessions_deleted"]) == (2, 1)
 
 
 def test_deletes_go_batch_by_batch_to_the_end(arcade: Arcade, cleaner: Clean, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleanup, "SESSION_BATCH", 7)
-    monkeypatch.setattr(cleanup, "ORPHAN_WINDOW", 11)
+    monkeypatch.setattr(cleanup, "NOTICE_BATCH", 4)
+    monkeypatch.setattr(cleanup, "SWEEP_BATCH", 11)
     monkeypatch.setattr(cleanup, "ORPHAN_BATCH", 3)
-    arcade.play_many(50, "2026-01-11T00:00:00Z", period="alltime")
     arcade.execute(
         "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, created_at)"
         " SELECT gen_random_uuid(), 'pong', '0xa', 0.01, '2026-01-11' FROM generate_series(1, 50)",
-        "DELETE FROM game_sessions WHERE status = 'completed'",
     )
+    arcade.play_many(25, "2026-01-11T00:00:00Z", game="snake")
+    arcade.execute("DELETE FROM game_sessions WHERE status = 'completed'")
+    for number in range(25):
+        arcade.add_unchecked_entry(uuid4(), 5, "2026-01-11T02:01:00Z", player=f"0xswept{number}", period="alltime")
     result = cleaner(make_run(SLOT)).result
     assert (result["expired_sessions_deleted"], result["orphaned_entries_deleted"]) == (50, 50)
     assert result["expired_amount_usdc"] == "0.500000"
@@ -107,7 +120,9 @@ def test_a_run_out_of_time_keeps_what_it_did_and_reports_what_remains(
     event.listen(
         cleaner.transactions.engine,
         "after_cursor_execute",
-        lambda _connection, _cursor, statement, *_: deletes.append(statement) if "DELETE" in statement else None,
+        lambda _connection, _cursor, statement, *_: (
+            deletes.append(statement) if "DELETE FROM game_sessions" in statement else None
+        ),
     )
     run = replace(make_run(SLOT), time_left=lambda: timedelta(seconds=300 if len(deletes) < 2 else 14))
     outcome = cleaner(run)
@@ -140,17 +155,24 @@ def test_orphans_that_are_gone_are_counted_though_both_steps_fail(
     outcome = cleaner(make_run(SLOT))
     assert (outcome.status, outcome.items_processed) == (RunStatus.PARTIAL, 1)
     assert outcome.result["orphaned_entries_deleted"] == 1
-    assert [error["step"] for error in outcome.result["errors"]] == ["expired_sessions", "orphaned_entries"]
+    assert [error["step"] for error in outcome.result["errors"]] == ["orphaned_entries", "expired_sessions"]
 
 
-def test_what_was_deleted_before_the_connection_was_lost_is_counted(arcade: Arcade, cleaner: Clean) -> None:
-    arcade.add_session("2026-01-12T01:00:00Z", amount="0.02")
+def test_what_was_deleted_before_the_connection_was_lost_is_counted(
+    arcade: Arcade, cleaner: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "SESSION_BATCH", 1)
     arcade.add_orphan(5, "2026-01-12T02:00:00Z")
-    run(arcade.engine, refuse("leaderboard_entries", "pg_terminate_backend(pg_backend_pid())"))
+    arcade.add_session("2026-01-12T01:00:00Z", amount="0.02")
+    arcade.add_session("2026-01-12T01:01:00Z", player="0xlast")
+    run(
+        arcade.engine,
+        refuse("game_sessions", "OLD.player_address = '0xlast' AND pg_terminate_backend(pg_backend_pid())"),
+    )
     outcome = cleaner(make_run(SLOT))
-    assert (outcome.status, outcome.items_processed) == (RunStatus.PARTIAL, 1)
+    assert (outcome.status, outcome.items_processed) == (RunStatus.PARTIAL, 2)
     assert (outcome.result["expired_sessions_deleted"], outcome.result["expired_amount_usdc"]) == (1, "0.020000")
-    assert [error["step"] for error in outcome.result["errors"]] == ["orphaned_entries"]
+    assert [error["step"] for error in outcome.result["errors"]] == ["expired_sessions"]
     assert outcome.result["remaining"] is None
 
 

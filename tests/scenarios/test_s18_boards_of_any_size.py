@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, event, text
@@ -24,7 +25,7 @@ SLOT = "2026-01-12T01:00:00Z"
 
 @pytest.fixture
 def ranker(transactions: Transactions, clock: FakeClock) -> LeaderboardRanker:
-    return LeaderboardRanker(transactions=transactions, clock=clock)
+    return LeaderboardRanker(transactions=transactions, zone=ZoneInfo("UTC"), clock=clock)
 
 
 def after_statement(engine: Engine, part: str, action: Callable[[Any], object]) -> None:

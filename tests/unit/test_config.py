@@ -32,6 +32,7 @@ def test_an_empty_variable_counts_as_unset():
         ("SESSION_EXPIRY_MINUTES", "1.5", "got '1.5'"),
         ("SESSION_EXPIRY_MINUTES", "²", "got '²'"),
         ("SESSION_EXPIRY_MINUTES", "9" * 5000, "expected a whole number from 1 to 525600"),
+        ("ORPHAN_LIMIT_PERCENT", "101", "expected a whole number from 0 to 100, got '101'"),
         ("SETTLEMENT_GRACE_SECONDS", "301", "expected a whole number from 0 to 300, got '301'"),
         ("GAME_TYPES", "snake,Pong", "got 'Pong'"),
         ("GAME_TYPES", "snake,,pong", "got ''"),

@@ -199,9 +199,18 @@ def test_a_time_of_another_type_is_refused(value: Any) -> None:
     assert refusal({"time": value}).startswith("event time: expected text such as 2026-01-12T00:00:00Z, got ")
 
 
+@pytest.mark.parametrize("key", ["dry_run", "accept_orphans"])
 @given(not_boolean)
-def test_a_dry_run_that_is_no_boolean_is_refused(value: Any) -> None:
-    assert refusal({"dry_run": value}).startswith("event dry_run: expected true or false, got ")
+def test_a_flag_that_is_no_boolean_is_refused(key: str, value: Any) -> None:
+    assert refusal({key: value}).startswith(f"event {key}: expected true or false, got ")
+
+
+def test_orphans_are_accepted_by_hand_alone() -> None:
+    assert [read(event).accept_orphans for event in ({}, {"accept_orphans": False}, {"accept_orphans": True})] == [
+        False,
+        False,
+        True,
+    ]
 
 
 @given(json_values.filter(lambda value: value != "manual"))
@@ -243,9 +252,10 @@ def test_any_other_text_is_kept_as_it_is(text: str) -> None:
     assert (tick.actor, tick.reason) == (text, text)
 
 
+@pytest.mark.parametrize("key", ["dry_run", "accept_orphans"])
 @pytest.mark.parametrize("value", [True, False, None, "true"])
-def test_a_scheduled_event_cannot_be_a_dry_run(value: Any) -> None:
-    assert refusal(SCHEDULED | {"dry_run": value}) == (f"event dry_run: {value!r} does not belong in a scheduled event")
+def test_a_scheduled_event_is_no_dry_run_and_accepts_no_orphans(key: str, value: Any) -> None:
+    assert refusal(SCHEDULED | {key: value}) == (f"event {key}: {value!r} does not belong in a scheduled event")
 
 
 @given(st.dictionaries(st.sampled_from(MANUAL_KEYS) | st.text(max_size=6), json_values, max_size=4))
