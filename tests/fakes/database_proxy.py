@@ -15,6 +15,7 @@ class DatabaseProxy:
     Attributes:
         refusal: SQLSTATE and message with which every new connection is refused; None: it is forwarded.
         connections: how many were opened.
+        round_trips: how often a client sent something after the server had.
     """
 
     def __init__(self, server: URL) -> None:
@@ -24,6 +25,8 @@ class DatabaseProxy:
         self._listener: socket.socket | None = None
         self.refusal: tuple[str, str] | None = None
         self.connections = 0
+        self.round_trips = 0
+        self._last_from: dict[socket.socket, socket.socket] = {}
         self.port = 0
         self.open()
 
@@ -65,8 +68,18 @@ class DatabaseProxy:
             upstream = self._connect()
             with self._lock:
                 self._pairs.append((client, upstream))
-            for source, target in ((client, upstream), (upstream, client)):
-                threading.Thread(target=_pump, args=[source, target], daemon=True).start()
+            for pair in ((client, upstream), (upstream, client)):
+                threading.Thread(target=self._pump, args=[*pair, client], daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                with self._lock:
+                    last, self._last_from[client] = self._last_from.get(client), source
+                    self.round_trips += source is client and last is not client
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
 
     def _connect(self) -> socket.socket:
         if path := self._server.query.get("unix_sock"):
@@ -94,14 +107,6 @@ class DatabaseProxy:
             client.sendall(b"E" + struct.pack("!i", len(fields) + 5) + fields + b"\0")
             client.shutdown(socket.SHUT_WR)
         client.close()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
 
 
 @contextlib.contextmanager
