@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from moto import mock_aws
+from sqlalchemy import text
 
 from infra.demo.runs_table import create_runs_table
 from infra.jobs import JOBS
@@ -17,13 +18,11 @@ from shared.app import App, build_app
 from tests.benchmarks.database import Board, database, fill, timed
 from tests.benchmarks.rows import Row, spread
 from tests.fakes import FakeClock, scheduled_event
-from tests.fakes.database_proxy import proxy_to
+from tests.fakes.database_proxy import DatabaseProxy, proxy_to
 from tests.jobs import invoke
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-
-FLOOR = 2  # round trips: a bare `SELECT 1`, which the driver sends in one message, and one DynamoDB call
 
 
 def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
@@ -39,6 +38,7 @@ def _trips(server: postgres.Server, *, rounds: int) -> Iterator[Row]:
         clock = FakeClock()
         app = build_app({"DATABASE_URL": url, "RUNS_TABLE_NAME": "runs"}, dynamodb=dynamodb, clock=clock,
                         sleep=clock.sleep)  # fmt: skip
+        floor = _bare(app, proxy) + 1  # and one DynamoDB call
         for job in JOBS:
             for slot in range(2):
                 _run(app, clock, job.name, slot)
@@ -50,11 +50,20 @@ def _trips(server: postgres.Server, *, rounds: int) -> Iterator[Row]:
             yield Row(
                 measure=f"warm run of {job.name} with nothing to do",
                 against="bare `SELECT 1` and one DynamoDB call",
-                target=f"at most 4x the {FLOOR} round trips",
-                figures=f"{total / FLOOR:.1f}x: {database_trips} to PostgreSQL, {calls} to DynamoDB; {spread(seconds)}",
-                is_met=total <= 4 * FLOOR,
+                target=f"at most 4x its {floor} round trips",
+                figures=f"{total / floor:.1f}x: {database_trips} to PostgreSQL, {calls} to DynamoDB; {spread(seconds)}",
+                is_met=total <= 4 * floor,
             )
         app.engine.dispose()
+
+
+def _bare(app: App, proxy: DatabaseProxy) -> int:
+    """The round trips of `SELECT 1` as any program with a pool of this engine sends it, its connection being there."""
+    for _ in range(2):
+        before = proxy.round_trips
+        with app.engine.begin() as connection:
+            connection.execute(text("SELECT 1"))
+    return proxy.round_trips - before
 
 
 def _run(app: App, clock: FakeClock, job: str, slot: int) -> None:
