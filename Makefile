@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Each makes its own environment on first use.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local unit test soak mutants check fmt audit lock clean
+.PHONY: help setup demo local unit test soak bench mutants check fmt audit lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -77,6 +77,9 @@ test: setup check  ## check, then the whole test suite with its coverage
 
 soak: setup  ## the long races, which the default suite leaves out
 	@$(BIN)/python -m pytest -m soak -s $(ARGS)
+
+bench: setup  ## the benchmarks, against peers and floors; QUICK=1: small sizes. Writes docs/benchmarks.md
+	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 mutants: setup  ## mutation tests: each guard taken out in turn, and a test must fail; writes build/mutants.md
 	@$(BIN)/python -m tests.mutants.run $(ARGS)

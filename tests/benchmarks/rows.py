@@ -1,0 +1,34 @@
+"""A row of the benchmarks' table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measure and its verdict.
+
+    Attributes:
+        measure: what was measured.
+        against: what it is compared with, in the same run.
+        target: what it should be.
+        figures: what was measured, with units and spread.
+        is_met: None where there is no target.
+    """
+
+    measure: str
+    against: str
+    target: str
+    figures: str
+    is_met: bool | None = None
+
+    @property
+    def verdict(self) -> str:
+        return {True: "met", False: "not met", None: ""}[self.is_met]
+
+
+def spread(values: Sequence[float], *, unit: str = "ms", scale: float = 1000) -> str:
+    """The median, and the least and the most, of seconds."""
+    ordered = sorted(value * scale for value in values)
+    middle = ordered[len(ordered) // 2]
+    return f"{middle:,.4g} {unit} ({ordered[0]:,.4g} to {ordered[-1]:,.4g})"

@@ -1,0 +1,119 @@
+"""Settling: how its cost grows with what is stored and played, and how many pools a second."""
+
+from functools import partial
+
+from sqlalchemy import Engine
+
+from infra.local import postgres
+from shared.db.ranking import ORDER_BY
+from tests.benchmarks.database import Board, database, days_from, fill, median, opened, timed, work
+from tests.benchmarks.rows import Row, spread
+from tests.sql import run
+
+GAMES = [f"game{n}" for n in range(10)]
+_REOPEN = (
+    "SET session_replication_role = replica",
+    (
+        "UPDATE prize_pools SET status = 'active', winner_address = NULL, winner_score = NULL, finalized_at = NULL,"
+        " settled_by = NULL, entries_passed_over = NULL"
+    ),
+    "RESET session_replication_role",
+)
+_OPEN = "INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games)"
+
+
+def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
+    return [_growth(server, quick=quick), _rate(server, quick=quick)]
+
+
+def _growth(server: postgres.Server, *, quick: bool) -> Row:
+    """Ten pools of boards of three sizes, in one database."""
+    sizes = (1_000, 10_000, 100_000) if quick else (1_000, 100_000, 1_000_000)
+    sessions = sum(sizes) * len(GAMES)
+    stored = 1_500_000 if quick else 15_000_000
+    days = days_from("2026-01-05", len(sizes))
+    boards = [Board(game=game, day=day, entries=size) for day, size in zip(days, sizes, strict=True) for game in GAMES]
+    seconds: dict[int, list[float]] = {size: [] for size in sizes}
+    with database(server) as engine:
+        fill(engine, boards=boards, completed=max(stored - sessions, 0))
+        with opened(engine, GAME_TYPES=",".join(GAMES)) as app:
+            for _ in range(7):
+                for day, size in zip(days, sizes, strict=True):
+                    run(engine, "DELETE FROM prize_pools WHERE status = 'active'", *_REOPEN, "DELETE FROM prize_pools")
+                    run(engine, *(f"{_OPEN} VALUES ('{game}', 'daily', '{day}', 1, 100)" for game in GAMES))
+                    settle_down_pools(engine)
+                    at = days_from(day, 2)[1]
+                    seconds[size].append(timed(partial(work, app, "prize-pool", f"{at}T00:00:00Z")))
+    growth = max(median(seconds[size]) for size in sizes) / median(seconds[sizes[0]])
+    figures = "; ".join(f"{size:,} entries {spread(values[1:])}" for size, values in seconds.items())
+    return Row(
+        measure=f"settle 10 due pools, {stored:,} sessions stored",
+        against=f"itself at {sizes[0]:,} entries each",
+        target="flat within 1.5x",
+        figures=f"{growth:.2f}x: {figures}",
+        is_met=growth <= 1.5,
+    )
+
+
+def settle_down_pools(engine: Engine) -> None:
+    run(engine, "VACUUM (ANALYZE) prize_pools")
+
+
+def _rate(server: postgres.Server, *, quick: bool) -> Row:
+    """Overdue pools of many days, one commit each, and the same three statements in a bare loop of the driver."""
+    pools = 1_000 if quick else 10_000
+    ours: list[float] = []
+    bare: list[float] = []
+    with database(server) as engine:
+        days = days_from("2020-01-01", pools // len(GAMES))
+        boards = [Board(game=game, day=day, entries=3) for day in days for game in GAMES]
+        fill(engine, boards=boards)
+        run(
+            engine,
+            f"{_OPEN} SELECT DISTINCT game_type, period_type, period_date, 1, 100 FROM leaderboard_entries",
+            "VACUUM (ANALYZE) prize_pools",
+        )
+        with opened(engine, GAME_TYPES=",".join(GAMES)) as app:
+            for _ in range(2 if quick else 3):
+                ours.append(pools / timed(partial(work, app, "prize-pool", "2026-01-12T00:00:00Z")))
+                run(engine, *_REOPEN)
+                settle_down_pools(engine)
+                bare.append(pools / timed(partial(_bare_loop, engine)))
+                run(engine, *_REOPEN)
+                settle_down_pools(engine)
+    share = median(ours) / median(bare)
+    return Row(
+        measure=f"settle {pools:,} overdue pools, one commit each",
+        against="a bare loop of three statements",
+        target="500 a second, 60%",
+        figures=f"{median(ours):,.0f} a second, {share:.0%} of {median(bare):,.0f}",
+        is_met=median(ours) >= 500 and share >= 0.6,
+    )
+
+
+def _bare_loop(engine: Engine) -> None:
+    """As a script would settle: the driver, three statements, a commit."""
+    connection = engine.raw_connection()
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT id, game_type, period_type, period_date FROM prize_pools WHERE status = 'active' ORDER BY id"
+    )
+    due = cursor.fetchall()
+    connection.commit()
+    for pool_id, game, period, day in due:
+        cursor.execute("SELECT id FROM prize_pools WHERE id = %s AND status = 'active' FOR UPDATE", (pool_id,))
+        cursor.execute(
+            "SELECT entry.player_address, entry.score FROM leaderboard_entries AS entry"
+            " JOIN game_sessions AS session ON session.id = entry.session_id AND session.status = 'completed'"
+            " WHERE entry.game_type = %s AND entry.period_type = %s AND entry.period_date = %s"
+            f" ORDER BY {', '.join('entry.' + part for part in ORDER_BY.split(', '))} LIMIT 1",
+            (game, period, day),
+        )
+        address, score = cursor.fetchone() or (None, None)
+        cursor.execute(
+            "UPDATE prize_pools SET status = 'finalized', winner_address = %s, winner_score = %s, finalized_at = now()"
+            " WHERE id = %s AND status = 'active'",
+            (address, score, pool_id),
+        )
+        connection.commit()
+    connection.close()
