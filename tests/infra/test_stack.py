@@ -15,7 +15,7 @@ from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW,
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
 OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "IsEnabled", "AlarmNames")
-OF_THE_STACK = {"RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
+OF_THE_STACK = {"Timezone", "RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
 
 
 def test_utc_creates_a_rule_for_each_job(synthesize):
