@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
+from infra.cli import terminal
 from infra.cli.app import app, main
 from infra.local import postgres
 from infra.schema.revisions import head
@@ -111,3 +112,19 @@ def test_an_upgrade_records_the_zone_of_the_environment_once_and_warns_of_anothe
         " deploy with Europe/London, or run arcade-jobs db timezone UTC --from DATE\n"
     )
     assert rows(engine, "SELECT timezone FROM arcade_jobs_timezones") == [("Europe/London",)]
+
+
+def test_s32_an_upgrade_names_the_roles_that_may_not_finalize_and_what_to_type(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = f"jobs_{uuid4().hex[:12]}"
+    run(engine, f"CREATE ROLE {role}", f"GRANT SELECT, INSERT, UPDATE ON leaderboards TO {role}")
+    monkeypatch.setenv("DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    monkeypatch.setattr(terminal.out, "width", 200)
+    gives = f"arcade-jobs db upgrade --jobs-role {role}, which grants all that the jobs need"
+    upgrade = lambda *options: CliRunner().invoke(app, ["db", "upgrade", *options]).output.splitlines()  # noqa: E731
+    warned, fix, _ = upgrade()[-3:]
+    assert warned == f"warning: role {role} may write ranks, and not finalize pools (AJ001)"
+    assert fix == f"    GRANT EXECUTE ON FUNCTION public.arcade_jobs_may_settle() TO {role}; -- or {gives}"
+    assert not [line for line in upgrade("--jobs-role", role) if "warning" in line]
+    run(engine, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
