@@ -39,8 +39,8 @@ SESSION = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
-# An execution option for the few statements whose time grows with a board: what is left of the invocation limits them.
-WITHOUT_STATEMENT_LIMIT = {"without_statement_limit": True}
+# An execution option for the few statements whose time grows with a board: only the time that is left limits them.
+NO_LIMIT = "no_statement_timeout"
 # An answer that comes later than the server's own limit for it does not come: the server is frozen, or out of reach.
 ANSWER_SLACK = timedelta(seconds=1)
 STATEMENT_LIMIT = timedelta(milliseconds=STATEMENT_TIMEOUT)
@@ -121,13 +121,12 @@ def open_engine(
         limit = _limit()
         if limit is None:
             return
-        is_bounded = not context.execution_options.get("without_statement_limit")
-        if is_bounded and limit >= STATEMENT_LIMIT:
-            limit = STATEMENT_LIMIT
-        else:
-            cursor.execute(f"SET LOCAL statement_timeout = {limit // ONE_MILLISECOND}")
+        is_limited_by_session = limit >= STATEMENT_LIMIT and not context.execution_options.get(NO_LIMIT)
+        longest = STATEMENT_LIMIT if is_limited_by_session else limit
         socket = connection.connection.dbapi_connection._usock  # type: ignore[union-attr]  # noqa: SLF001
-        socket.settimeout((limit + ANSWER_SLACK).total_seconds())
+        socket.settimeout((longest + ANSWER_SLACK).total_seconds())
+        if not is_limited_by_session:
+            cursor.execute(f"SET LOCAL statement_timeout = {limit // ONE_MILLISECOND}")
 
     return engine
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from shared.db.connection import WITHOUT_STATEMENT_LIMIT
+from shared.db.connection import NO_LIMIT
 from shared.db.ranking import ORDER_BY
 from shared.domain.board import Board
 
@@ -148,7 +148,7 @@ _CHANGED_RANKS = f"""
 """
 # S18: limited by the time that is left, and not to a minute, which a large enough board would exceed each time.
 _COMPUTE_NEW_RANKS = text(f"INSERT INTO pg_temp.new_ranks (id, rank) {_CHANGED_RANKS} ORDER BY id").execution_options(
-    **WITHOUT_STATEMENT_LIMIT
+    **{NO_LIMIT: True}
 )
 
 
@@ -157,9 +157,7 @@ def compute_new_ranks(connection: Connection, board: Board) -> None:
     connection.execute(_COMPUTE_NEW_RANKS, board.key)
 
 
-_COUNT_NEW_RANKS = text(f"SELECT count(*) FROM ({_CHANGED_RANKS}) AS changed").execution_options(
-    **WITHOUT_STATEMENT_LIMIT
-)
+_COUNT_NEW_RANKS = text(f"SELECT count(*) FROM ({_CHANGED_RANKS}) AS changed").execution_options(**{NO_LIMIT: True})
 
 
 def count_new_ranks(connection: Connection, board: Board) -> int:
