@@ -3,22 +3,19 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from botocore.config import Config
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from infra import schema
 from infra.cli.options import Json, Target, with_target
 from infra.cli.terminal import print_json, print_lines, print_note
-from infra.deployed.deployment import CLIENT_CONFIG
-from infra.schema import data_api, roles
 from infra.stage import stack_name
-from shared.db.connection import open_engine
-from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from infra.schema.data_api import DataApi
 
 URL_EXAMPLE = "a URL such as postgresql://user@host:5432/arcade"
 
@@ -40,6 +37,9 @@ def upgrade_database(
 
     Without DATABASE_URL: in the database that was created with the stage's stack, its roles included.
     """
+    from infra import schema
+    from infra.schema import data_api, roles
+
     if os.environ.get("DATABASE_URL"):
         with _database() as engine:
             schema.upgrade(engine, report=print_lines)
@@ -59,6 +59,9 @@ def check_database(*, as_json: Json = False, target: Target) -> None:
 
     Without DATABASE_URL: of the database that was created with the stack: revision, columns, roles, rows set aside.
     """
+    from infra import schema
+    from infra.schema import data_api
+
     if os.environ.get("DATABASE_URL"):
         with _database() as engine:
             differences = schema.check(engine)
@@ -77,8 +80,13 @@ def check_database(*, as_json: Json = False, target: Target) -> None:
         raise typer.Exit(1)
 
 
-def _stack_database(target: Target) -> data_api.DataApi:
+def _stack_database(target: Target) -> "DataApi":
     """The database that was created with the stage's stack."""
+    from botocore.config import Config
+
+    from infra.deployed.deployment import CLIENT_CONFIG
+    from infra.schema import data_api
+
     try:
         deployment = target.deployment()
     except ArcadeJobsError as error:
@@ -100,8 +108,13 @@ def _stack_database(target: Target) -> data_api.DataApi:
 
 
 @contextmanager
-def _database() -> Iterator[Engine]:
+def _database() -> Iterator["Engine"]:
     """The database of DATABASE_URL."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from shared.db.connection import open_engine
+    from shared.db.errors import describe
+
     try:
         engine = open_engine(os.environ["DATABASE_URL"], connections=2)
     except SQLAlchemyError:  # the text is not shown: it may hold a password

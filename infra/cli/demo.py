@@ -9,14 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
 from infra import schema
-from infra.cli.options import Json
 from infra.cli.tables import runs_table, statistics_table
 from infra.deployed.statistics import summarize
 from infra.local import cloud, postgres
@@ -34,14 +32,6 @@ INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAST_RUNS = 10
 FILE_WIDTH = 140  # columns; a file has room for whole tables
-
-app = typer.Typer()
-
-
-@app.command("demo")
-def run_local_demo(*, as_json: Json = False) -> None:
-    """Replay three weeks of an arcade through the three jobs, and show the winners."""
-    raise typer.Exit(show_demo(as_json=as_json))
 
 
 def show_demo(*, as_json: bool = False, folder: Path = cloud.FOLDER, until: datetime | None = None) -> int:
@@ -128,9 +118,9 @@ Try next:
 
 
 def _run(console: Console, *, folder: Path, until: datetime | None) -> "Report":
-    # Here, since moto takes a tenth of a second to import, and hooks into every client of botocore.
-    from infra.demo.demo import fresh_folder, run_demo  # noqa: PLC0415
-    from infra.demo.replay import LAST_SLOT, list_slots  # noqa: PLC0415
+    # Moto hooks into every client of botocore.
+    from infra.demo.demo import fresh_folder, run_demo
+    from infra.demo.replay import LAST_SLOT, list_slots
 
     slots = list_slots(until or LAST_SLOT)
     with fresh_folder(folder / "demo") as demo_folder:

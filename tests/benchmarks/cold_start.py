@@ -1,7 +1,7 @@
 """Cold starts: what a new container computes until its first invocation has ended, with nothing to do.
 
-Counted in instructions by callgrind, which repeats exactly where times do not, over valid bytecode. The peers do less
-of a job, each as its users would write it: `cold/naive.py` from the first example of every library, `cold/floor.py` with
+Counted in instructions by callgrind, which repeats exactly where times do not, over valid bytecode. The peers do less of
+a job, each as its users would write it: `cold/naive.py` from the first example of every library, `cold/floor.py` with
 nothing between it and the sockets.
 """
 
@@ -39,7 +39,7 @@ class DynamoDb(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+    def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         body = b'{"Attributes": {"attempt": {"N": "1"}}}'
         self.send_response(200)
@@ -83,8 +83,7 @@ def measure(*, quick: bool) -> list[Row]:
             ours = starts(f"functions.{job.stem}", asset)
             for peer, most in (("naive", OF_NAIVE), ("floor", OF_FLOOR)):
                 ratios = [
-                    start.instructions / against.instructions
-                    for start, against in zip(ours, peers[peer], strict=True)
+                    start.instructions / against.instructions for start, against in zip(ours, peers[peer], strict=True)
                 ]
                 billions = f"{ours[0].instructions / 1e9:.2f} of {peers[peer][0].instructions / 1e9:.2f} G instructions"
                 rows.append(

@@ -1,4 +1,4 @@
-"""A job as the first example of each library has it: ORM, boto3's resource, Powertools with all that a function uses."""
+"""A job as the first example of each library has it: ORM, boto3's resource, Powertools with its middleware."""
 
 import os
 from datetime import date
