@@ -1,8 +1,8 @@
 """Cold starts: what a new container computes until its first invocation has ended, with nothing to do.
 
-Counted in instructions by callgrind, which repeats exactly where times do not, over valid bytecode. The peers do less of
-a job, each as its users would write it: `cold/naive.py` from the first example of every library, `cold/floor.py` with
-nothing between it and the sockets.
+Counted in instructions by callgrind, which repeats exactly where times do not, over valid bytecode. The peers do
+less of a job, each as its users would write it: `cold/naive.py` from the first example of every library,
+`cold/floor.py` with nothing between it and the sockets.
 """
 
 import os
