@@ -50,8 +50,6 @@ NOT_NEEDED = (
 )
 # Files for compilers and installers; the rest of *.dist-info stays, pg8000 reads its own version there.
 NOT_NEEDED_ANYWHERE = ("*.c", "*.pxd", "*.pyi", "*.pyx", "py.typed", "INSTALLER", "RECORD", "REQUESTED", "WHEEL")
-# The drivers that SQLAlchemy imports together with its dialect; importing them is a twentieth of a cold start.
-OTHER_DRIVERS = ("asyncpg", "psycopg", "psycopg2", "psycopg2cffi")
 
 
 def build(platform: Platform, *, folder: Path = ROOT / "build") -> Path:
@@ -78,7 +76,6 @@ def build(platform: Platform, *, folder: Path = ROOT / "build") -> Path:
         draft = Path(work) / "asset"
         _install_libraries(draft, platform)
         _remove_what_is_not_needed(draft)
-        _import_one_driver(draft)
         _copy_sources(draft)
         (draft / CA_BUNDLE).write_text(_certificate_authorities())
         _compile(draft, platform)
@@ -146,17 +143,6 @@ def _remove_what_is_not_needed(asset: Path) -> None:
     for pattern in NOT_NEEDED_ANYWHERE:
         for path in list(asset.rglob(pattern)):
             path.unlink()
-
-
-def _import_one_driver(asset: Path) -> None:
-    package = asset / "sqlalchemy" / "dialects" / "postgresql" / "__init__.py"
-    source = package.read_text()
-    for driver in OTHER_DRIVERS:
-        line = f"from . import {driver}  # noqa\n"
-        if line not in source:
-            raise ArcadeJobsError(f"{driver}: is in OTHER_DRIVERS of infra/stack/bundle.py, but is not imported")
-        source = source.replace(line, "")
-    package.write_text(source)
 
 
 def _copy_sources(asset: Path) -> None:
