@@ -12,6 +12,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
+from typing import Any, cast
 
 from infra.demo.saved_runs import SAVED_RUNS
 from shared.domain.run import RunStatus
@@ -59,7 +60,8 @@ def measure(*, quick: bool) -> list[Row]:
 
 def _save(runs: int, folder: Path) -> None:
     """Runs of an hourly job as the demo saves them."""
-    store = RunStore(client=_Items(), table_name="", clock=lambda: LAST)
+    items = _Items()
+    store = RunStore(client=cast("Any", items), table_name="", clock=lambda: LAST)
     path = folder / SAVED_RUNS
     path.parent.mkdir(parents=True)
     for number in range(runs):
@@ -79,7 +81,7 @@ def _save(runs: int, folder: Path) -> None:
             )
         )
     with lzma.open(path, "wt", preset=0) as file:
-        json.dump({"at": format_instant(LAST), "items": store.client.items}, file)
+        json.dump({"at": format_instant(LAST), "items": items.items}, file)
 
 
 class _Items:
