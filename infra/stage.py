@@ -1,8 +1,6 @@
 """Stages: several deployments of one product, each stack with its own name."""
 
-from shared.config import VARIABLES
-
-DEFAULT_STAGE = VARIABLES["STAGE"].default or ""
+DEFAULT_STAGE = "dev"  # of the command and of the functions
 DEMO_STAGE = "demo"  # the runs that `make demo` left; nothing is deployed under it
 
 

@@ -22,6 +22,7 @@ from shared.domain.run import Outcome, Run
 from shared.domain.tick import Tick
 from shared.runs.runner import Runner
 from shared.runs.store import RunStore
+from shared.service_data import ServiceData
 from shared.services.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def build_app(
     """
     config = Config.from_env(env)
     session = Session()
+    session.register_component("data_loader", ServiceData())
     engine = open_engine(
         config.database_url,
         password=password_source(config, session),

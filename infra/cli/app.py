@@ -1,5 +1,7 @@
 """The `arcade-jobs` command: one module for each group of commands.
 
+What only some commands use is imported where they do: AWS, SQLAlchemy, tables.
+
 Exit codes: 0 done, 1 refused or not as it should be, 2 wrong usage, 130 interrupted.
 """
 

@@ -5,26 +5,23 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Annotated
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from botocore.config import Config
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from infra import schema
 from infra.cli.options import Json, Target, with_target
 from infra.cli.terminal import print_json, print_lines, print_note
-from infra.deployed.deployment import CLIENT_CONFIG, Deployment
-from infra.schema import data_api, roles, timezones
-from infra.schema.session import Session, begin
 from infra.stage import stack_name
-from shared.database_url import EXAMPLE
-from shared.db.connection import open_engine
-from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
-from shared.domain.periods import load_zone
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from sqlalchemy import Engine
+
+    from infra.deployed.deployment import Deployment
+    from infra.schema.data_api import DataApi
+    from infra.schema.session import Session
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
@@ -45,6 +42,9 @@ def upgrade_database(
     Without DATABASE_URL: in the database that was created with the stage's stack, its roles included. The time zone of
     the periods is recorded once: JOB_SCHEDULER_TIMEZONE (UTC), or what the stage was deployed with.
     """
+    from infra import schema
+    from infra.schema import data_api, roles, timezones
+
     if os.environ.get("DATABASE_URL"):
         zone = _read_zone("JOB_SCHEDULER_TIMEZONE", os.environ.get("JOB_SCHEDULER_TIMEZONE") or schema.UTC.key)
         with _database() as engine:
@@ -75,6 +75,9 @@ def check_database(*, as_json: Json = False, target: Target) -> None:
 
     Without DATABASE_URL: of the database that was created with the stack: revision, columns, roles, rows set aside.
     """
+    from infra import schema
+    from infra.schema import data_api
+
     if os.environ.get("DATABASE_URL"):
         with _database() as engine:
             differences = schema.check(engine)
@@ -109,6 +112,8 @@ def change_timezone(
     The date is later than today and every pool's. It replaces what was recorded for that date and later ones: naming
     the zone that is in force on the day before withdraws a change. Deploy with the new zone before the date.
     """
+    from infra.schema import data_api, timezones
+
     if (name is None) != (begins is None):
         raise ArcadeJobsError("db timezone: NAME and --from DATE belong together; one is missing")
     day = begins.date() if begins else None
@@ -132,15 +137,19 @@ def change_timezone(
         print_lines(*(f"from {first}  {each}" for first, each in zones.items()))
 
 
-def _read_zone(what: str, name: str) -> ZoneInfo:
+def _read_zone(what: str, name: str) -> "ZoneInfo":
+    from shared.domain.periods import load_zone
+
     try:
         return load_zone(name)
     except ValueError as error:
         raise ArcadeJobsError(f"{what}: {error}") from None
 
 
-def _stack(target: Target) -> Deployment:
+def _stack(target: Target) -> "Deployment":
     """The stage, if its stack has created a database."""
+    from shared.database_url import EXAMPLE
+
     try:
         deployment = target.deployment()
     except ArcadeJobsError as error:
@@ -154,8 +163,13 @@ def _stack(target: Target) -> Deployment:
     return deployment
 
 
-def _data_api(deployment: Deployment) -> data_api.DataApi:
+def _data_api(deployment: "Deployment") -> "DataApi":
     """The database that was created with the stack."""
+    from botocore.config import Config
+
+    from infra.deployed.deployment import CLIENT_CONFIG
+    from infra.schema import data_api
+
     return data_api.DataApi(
         client=deployment.client("rds-data", CLIENT_CONFIG.merge(Config(read_timeout=data_api.READ_TIMEOUT))),
         cluster=deployment.output("DatabaseClusterArn"),
@@ -166,13 +180,20 @@ def _data_api(deployment: Deployment) -> data_api.DataApi:
     )
 
 
-def _session(engine: Engine) -> AbstractContextManager[Session]:
+def _session(engine: "Engine") -> AbstractContextManager["Session"]:
+    from infra.schema.session import begin
+
     return begin(engine, report=print_note, sleep=time.sleep)
 
 
 @contextmanager
-def _database() -> Iterator[Engine]:
+def _database() -> Iterator["Engine"]:
     """The database of DATABASE_URL."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from shared.db.connection import open_engine
+    from shared.db.errors import describe
+
     engine = open_engine(os.environ["DATABASE_URL"], connections=2)
     try:
         yield engine

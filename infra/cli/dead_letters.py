@@ -5,9 +5,7 @@ from datetime import UTC, datetime
 import typer
 
 from infra.cli.options import JOB_NAMES, AnyJob, Json, Target, with_target
-from infra.cli.tables import dead_letters_table
 from infra.cli.terminal import out, print_json, print_lines, print_note
-from infra.deployed.dead_letters import list_dead_letters, redrive
 
 app = typer.Typer()
 dead_letters = typer.Typer(no_args_is_help=True, help="Events that were dead-lettered.")
@@ -18,12 +16,16 @@ app.add_typer(dead_letters, name="dead-letters")
 @with_target
 def show_dead_letters(job: AnyJob = None, *, as_json: Json = False, target: Target) -> None:
     """The events that were dead-lettered, and why. None is removed."""
+    from infra.deployed.dead_letters import list_dead_letters
+
     deployment, now = target.deployment(), datetime.now(UTC)
     jobs = [job] if job else JOB_NAMES
     found = [dead_letter for of_job in jobs for dead_letter in list_dead_letters(deployment, of_job, now=now)]
     if as_json:
         print_json([dead_letter.to_json() for dead_letter in found])
     elif found:
+        from infra.cli.tables import dead_letters_table
+
         out.print(dead_letters_table(found))
     else:
         print_lines("no dead letters")
@@ -33,6 +35,8 @@ def show_dead_letters(job: AnyJob = None, *, as_json: Json = False, target: Targ
 @with_target
 def redrive_dead_letters(job: AnyJob = None, *, as_json: Json = False, target: Target) -> None:
     """Send dead-lettered events to their jobs again; exit with 1 if any stays in the queue. Nothing is lost."""
+    from infra.deployed.dead_letters import redrive
+
     deployment = target.deployment()
     print_note(str(deployment))
     results = [

@@ -4,23 +4,21 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra import schema
-from infra.cli import demo
 from infra.cli.options import Json, Target
 from infra.cli.terminal import print_json, print_lines, print_note
-from infra.deployed.deployment import Deployment
-from infra.local import cloud, emulator
 from infra.stage import DEFAULT_STAGE, stack_name
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.periods import load_zone
 
+if TYPE_CHECKING:
+    from infra.deployed.deployment import Deployment
+
 app = typer.Typer()
 local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
-local.add_typer(demo.app)
 app.add_typer(local, name="local")
 
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Of the AWS emulator; 4566 if left out.")]
@@ -36,6 +34,9 @@ def start_cloud(
     ] = None,
 ) -> None:
     """Start PostgreSQL and an AWS emulator, and deploy the stack to it. What runs already stays as it is."""
+    from infra import schema
+    from infra.local import cloud
+
     pairs = [assignment.partition("=") for assignment in context or ()]
     if wrong := [name for name, sign, _ in pairs if not sign]:
         raise ArcadeJobsError(f"--context: {wrong[0]!r} is not NAME=VALUE")
@@ -57,12 +58,16 @@ def start_cloud(
 @local.command("down")
 def stop_cloud() -> None:
     """Stop both. The database is kept."""
+    from infra.local import cloud
+
     cloud.down(report=print_lines)
 
 
 @local.command("status")
 def show_cloud(*, as_json: Json = False) -> None:
     """What runs on this machine; exit with 1 unless both do."""
+    from infra.local import cloud
+
     status = cloud.status()
     endpoint = status.emulator.endpoint if status.emulator else None
     if as_json:
@@ -76,8 +81,18 @@ def show_cloud(*, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def guide(deployment: Deployment) -> Sequence[str]:
+@local.command("demo")
+def run_local_demo(*, as_json: Json = False) -> None:
+    """Replay three weeks of an arcade through the three jobs, and show the winners."""
+    from infra.cli.demo import show_demo
+
+    raise typer.Exit(show_demo(as_json=as_json))
+
+
+def guide(deployment: "Deployment") -> Sequence[str]:
     """How to invoke, watch and stop it: lines to be typed as they are."""
+    from infra.local import emulator
+
     variables = {**emulator.CREDENTIALS, "AWS_DEFAULT_REGION": emulator.REGION, "AWS_MAX_ATTEMPTS": "1"}
     prefix = " ".join(["env -u AWS_PROFILE", *(f"{name}={value}" for name, value in variables.items())])
     invoke = (

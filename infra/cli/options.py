@@ -5,17 +5,18 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import boto3
 import typer
 
-from infra.deployed.deployment import Deployment, aws_errors, find_deployment
 from infra.jobs import JOBS
-from infra.local import cloud, emulator
+from infra.local import FOLDER
 from infra.stage import DEFAULT_STAGE, DEMO_STAGE
 from shared.domain.errors import ArcadeJobsError
-from shared.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from infra.deployed.deployment import Deployment
+    from shared.runs.store import RunStore
 
 JOB_NAMES = [job.name for job in JOBS]
 JOB_HELP = f"{', '.join(JOB_NAMES[:-1])} or {JOB_NAMES[-1]}"
@@ -46,7 +47,7 @@ class Target:
     region: Annotated[str | None, typer.Option(help="Of AWS; else from the profile or the environment.")] = None
     local: Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")] = False
 
-    def deployment(self) -> Deployment:
+    def deployment(self) -> "Deployment":
         """Find the deployment.
 
         Raises:
@@ -56,25 +57,29 @@ class Target:
             raise ArcadeJobsError(
                 f"--stage: {self.stage!r} is the replay's, and is not deployed; its jobs run with make demo"
             )
+        import boto3
+
+        from infra.deployed.deployment import aws_errors, find_deployment
+
         if self.local:
+            from infra.local import cloud, emulator
+
             return find_deployment(self.stage, session=emulator.session(), endpoint=cloud.endpoint())
         with aws_errors(f"stage {self.stage!r}"):
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
         return find_deployment(self.stage, session=session)
 
     @contextmanager
-    def run_store(self) -> Iterator[RunStore]:
+    def run_store(self) -> Iterator["RunStore"]:
         """The run records of the deployment, or those that the demo left.
 
         Raises:
             ArcadeJobsError: they cannot be reached.
         """
         if self.stage == DEMO_STAGE:
-            # Here, since moto takes a tenth of a second to import, and hooks into every client of botocore.
-            from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs  # noqa: PLC0415
+            from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs
 
-            with open_saved_runs(cloud.FOLDER / SAVED_RUNS) as runs:
-                yield runs
+            yield open_saved_runs(FOLDER / SAVED_RUNS)
         else:
             yield self.deployment().run_store()
 

@@ -6,10 +6,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import AnyJob, Json, OneJob, Target, with_target
-from infra.cli.tables import runs_table, statistics_table
 from infra.cli.terminal import out, print_json, print_lines, print_note
-from infra.deployed.statistics import summarize
-from infra.deployed.trigger import manual_event, trigger
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.run import RunStatus
 
@@ -32,6 +29,8 @@ def trigger_job(
     target: Target,
 ) -> None:
     """Run a job now; exit with 1 if it does not succeed."""
+    from infra.deployed.trigger import manual_event, trigger
+
     deployment = target.deployment()
     event = manual_event(
         actor=deployment.caller,
@@ -67,6 +66,8 @@ def show_history(
     if as_json:
         print_json([record.to_json() | {"counts": record.counts} for record in records])
     else:
+        from infra.cli.tables import runs_table
+
         out.print(runs_table(records))
 
 
@@ -88,6 +89,8 @@ def show_run(
     if as_json:
         print_json(record.to_json())
     else:
+        from infra.cli.tables import runs_table
+
         out.print(runs_table([record]))
         print_json(record.result)
 
@@ -96,9 +99,13 @@ def show_run(
 @with_target
 def show_statistics(job: AnyJob = None, *, as_json: Json = False, target: Target) -> None:
     """How many runs there were, how they ended and how long they took; over all that are stored."""
+    from infra.deployed.statistics import summarize
+
     with target.run_store() as runs:
         statistics = summarize(runs.list_runs(job))
     if as_json:
         print_json([of_job.to_json() for of_job in statistics])
     else:
+        from infra.cli.tables import statistics_table
+
         out.print(statistics_table(statistics))

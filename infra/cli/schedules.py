@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import typer
 
 from infra.cli.options import JOB_NAMES, Json, OneJob, Target, with_target
-from infra.cli.tables import status_table
 from infra.cli.terminal import out, print_json, print_lines, print_note
-from infra.deployed.deployment import Deployment
-from infra.deployed.schedule import Schedule, SilenceAlarm, State, pause, read_schedule, resume
-from infra.deployed.status import read_status
 from infra.stage import stack_name
+
+if TYPE_CHECKING:
+    from infra.deployed.deployment import Deployment
+    from infra.deployed.schedule import Schedule
 
 app = typer.Typer()
 
@@ -20,6 +21,9 @@ app = typer.Typer()
 @with_target
 def show_status(*, as_json: Json = False, target: Target) -> None:
     """The status of each job: its schedule, runs, dead letters and raised alarms."""
+    from infra.cli.tables import status_table
+    from infra.deployed.status import read_status
+
     status = read_status(target.deployment(), JOB_NAMES, now=datetime.now(UTC))
     if as_json:
         print_json(status.to_json())
@@ -31,6 +35,8 @@ def show_status(*, as_json: Json = False, target: Target) -> None:
 @with_target
 def pause_job(job: OneJob, *, as_json: Json = False, target: Target) -> None:
     """Stop a job from firing, and mute its silence alarm. It can still be triggered manually."""
+    from infra.deployed.schedule import pause
+
     _switch(pause, target.deployment(), job, as_json=as_json)
 
 
@@ -38,10 +44,16 @@ def pause_job(job: OneJob, *, as_json: Json = False, target: Target) -> None:
 @with_target
 def resume_job(job: OneJob, *, as_json: Json = False, target: Target) -> None:
     """Let a job fire again, and unmute its silence alarm. Reverses `pause`."""
+    from infra.deployed.schedule import resume
+
     _switch(resume, target.deployment(), job, as_json=as_json)
 
 
-def _switch(switch: Callable[[Deployment, str], Schedule], deployment: Deployment, job: str, *, as_json: bool) -> None:
+def _switch(
+    switch: "Callable[[Deployment, str], Schedule]", deployment: "Deployment", job: str, *, as_json: bool
+) -> None:
+    from infra.deployed.schedule import read_schedule
+
     print_note(str(deployment))
     before = switch(deployment, job)
     after = read_schedule(deployment, job)
@@ -52,8 +64,10 @@ def _switch(switch: Callable[[Deployment, str], Schedule], deployment: Deploymen
         print_lines(f"{job}: {_describe(before, after)}")
 
 
-def _describe(before: Schedule, after: Schedule) -> str:
+def _describe(before: "Schedule", after: "Schedule") -> str:
     """The change in one line."""
+    from infra.deployed.schedule import SilenceAlarm, State
+
     state = {
         State.ON: "fires again" if before.state is not State.ON else "is on",
         State.PAUSED: "is paused" if before.state is State.PAUSED else "was paused",

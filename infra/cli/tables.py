@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from infra.deployed.dead_letters import DeadLetter
-from infra.deployed.schedule import SilenceAlarm, State
-from infra.deployed.statistics import JobStatistics
-from infra.deployed.status import Status
 from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
 from shared.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from infra.deployed.dead_letters import DeadLetter
+    from infra.deployed.statistics import JobStatistics
+    from infra.deployed.status import Status
 
 LONGEST_SLOT_ID = len("leaderboard:2026-01-12T00:00Z")  # the id of a manual run may be longer, and is folded
 MINUTE = "%Y-%m-%d %H:%M"
@@ -58,7 +60,7 @@ def _status(record: RunRecord) -> str:
     return ", ".join([str(record.status), *(remark for remark, applies in remarks.items() if applies)])
 
 
-def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
+def statistics_table(statistics: Sequence["JobStatistics"]) -> Table:
     """One line for each job."""
     table = Table(title="Statistics", box=SIMPLE_HEAD)
     table.add_column("job", no_wrap=True)
@@ -81,8 +83,10 @@ def statistics_table(statistics: Sequence[JobStatistics]) -> Table:
     return table
 
 
-def status_table(status: Status, *, stack: str) -> Table:
+def status_table(status: "Status", *, stack: str) -> Table:
     """One line for each job; the names of alarms without their common prefix."""
+    from infra.deployed.schedule import SilenceAlarm, State
+
     title = f"{stack} at {status.jobs[0].as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, collapse_padding=True, pad_edge=False)
     for name in ("job", "schedule", "runs", "last success", "dead letters", "alarms"):
@@ -111,7 +115,7 @@ def status_table(status: Status, *, stack: str) -> Table:
     return table
 
 
-def dead_letters_table(dead_letters: Sequence[DeadLetter]) -> Table:
+def dead_letters_table(dead_letters: Sequence["DeadLetter"]) -> Table:
     """One line for each dead letter: which event, why it is there, and whether it can be sent again."""
     table = Table(title=f"{len(dead_letters)} dead letters" if len(dead_letters) > 1 else None, box=SIMPLE_HEAD)
     for name in ("job", "time of the event", "queued (UTC)", "received", "why"):

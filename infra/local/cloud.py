@@ -11,14 +11,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from infra.local import emulator, postgres
+from infra.local import FOLDER, emulator, postgres
 from infra.local.cdk import ROOT, Cdk
 from infra.local.emulator import Emulator
 from infra.stage import DEFAULT_STAGE
 from shared.db.connection import open_engine
 from shared.domain.errors import ArcadeJobsError
 
-FOLDER = ROOT / ".local"
 DATABASE = "arcade"
 Report = Callable[[str], None]
 

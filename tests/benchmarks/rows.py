@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +33,14 @@ def spread(values: Sequence[float], *, unit: str = "ms", scale: float = 1000) ->
     ordered = sorted(value * scale for value in values)
     middle = ordered[len(ordered) // 2]
     return f"{middle:,.4g} {unit} ({ordered[0]:,.4g} to {ordered[-1]:,.4g})"
+
+
+def at_most(most: float, samples: Sequence[float], *, name: str, against: str, unit: str) -> Row:
+    """The row of samples whose median must not exceed a target."""
+    return Row(
+        measure=name,
+        against=against,
+        target=f"at most {most:g} {unit}",
+        figures=spread(samples, unit=unit, scale=1),
+        is_met=median(samples) <= most,
+    )

@@ -1,9 +1,13 @@
-"""What a cold start has to load: nothing that the functions do not use (docs/decisions.md)."""
+"""What a cold start and a command load: nothing that they do not use (docs/decisions.md)."""
 
 import subprocess
 import sys
+import textwrap
 
 import pytest
+
+from infra.stage import DEFAULT_STAGE
+from shared.config import VARIABLES
 
 HEAVY = (
     "aws_cdk",
@@ -19,8 +23,53 @@ HEAVY = (
 
 @pytest.mark.parametrize("stem", ["cleanup", "leaderboard", "prize_pool"])
 def test_a_function_loads_nothing_heavy(stem: str) -> None:
-    program = f"import sys, functions.{stem}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    loaded = done.stdout.split()
-    assert f"functions.{stem}" in loaded
-    assert not {name for name in loaded for heavy in HEAVY if name == heavy or name.startswith(f"{heavy}.")}
+    names = loaded(f"import functions.{stem}")
+    assert f"functions.{stem}" in names
+    assert not {name for name in names for heavy in HEAVY if name == heavy or name.startswith(f"{heavy}.")}
+
+
+# Modules, Python's own included: a new one costs each cold start. Raise it with the reason in the commit.
+MOST_MODULES = 525
+
+
+@pytest.mark.parametrize("stem", ["cleanup", "leaderboard", "prize_pool"])
+def test_a_function_loads_no_more_modules_than_it_did(stem: str) -> None:
+    assert len(loaded(f"import functions.{stem}")) <= MOST_MODULES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unused"),
+    [
+        (
+            ["--help"],
+            {"boto3", "botocore", "moto", "psutil", "sqlalchemy", "infra.schema", "infra.deployed.deployment"},
+        ),
+        (["history", "--help"], {"boto3", "botocore", "moto", "psutil", "sqlalchemy", "infra.schema"}),
+        (["history", "--stage", "demo"], {"boto3", "moto", "psutil", "sqlalchemy", "infra.schema"}),
+        (["stats", "--stage", "demo"], {"boto3", "moto", "psutil", "sqlalchemy", "infra.schema"}),
+    ],
+)
+def test_a_command_loads_nothing_that_it_does_not_use(arguments: list[str], unused: set[str]) -> None:
+    program = f"""
+        import contextlib, io, sys
+        from infra.cli.app import main
+        sys.argv = ["arcade-jobs", *{arguments!r}]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+            main()
+    """
+    assert not loaded(textwrap.dedent(program)) & unused
+
+
+def test_the_command_and_the_functions_have_the_same_default_stage() -> None:
+    assert VARIABLES["STAGE"].default == DEFAULT_STAGE
+
+
+def loaded(program: str) -> set[str]:
+    """The modules that a process has loaded after a program."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
