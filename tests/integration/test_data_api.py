@@ -18,6 +18,7 @@ from infra.deployed.deployment import Deployment
 from infra.local import postgres
 from infra.schema import data_api, guarded, roles, tables
 from infra.schema.data_api import DataApi
+from infra.schema.revisions import head
 from tests.fakes.data_api import FakeDataApi
 from tests.integration.conftest import PLATFORM
 from tests.sql import open_database

@@ -222,6 +222,11 @@ BREAK_ALL = (
     "DROP INDEX leaderboard_entries_ranking_idx",
     "DROP TABLE leaderboard_touches",
     "DROP FUNCTION arcade_jobs_seal_all_pools() CASCADE",
+    "DROP FUNCTION arcade_jobs_check_entry() CASCADE",
+    "DROP FUNCTION arcade_jobs_may_settle()",
+    "DROP TRIGGER arcade_jobs_notice_delete ON game_sessions",
+    "DROP TRIGGER arcade_jobs_seal_insert ON prize_pools",
+    "DROP TABLE arcade_jobs_deleted_sessions, arcade_jobs_timezones, arcade_jobs_orphans, arcade_jobs_sweep",
     "CREATE OR REPLACE FUNCTION arcade_jobs_touch_boards() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
 )
 
@@ -240,6 +245,16 @@ def test_check_names_everything_at_once_and_changes_nothing(engine: Engine) -> N
         "prize_pools.arcade_jobs_seal_delete is missing",
         "prize_pools.arcade_jobs_seal_truncate is missing",
         "leaderboard_entries.arcade_jobs_touch_insert is disabled",
+        "arcade_jobs_check_entry() is missing",
+        "leaderboard_entries.arcade_jobs_check_insert is missing",
+        "leaderboard_entries.arcade_jobs_check_update is missing",
+        "arcade_jobs_may_settle() is missing",
+        "game_sessions.arcade_jobs_notice_delete is missing",
+        "prize_pools.arcade_jobs_seal_insert is missing",
+        "arcade_jobs_deleted_sessions is missing",
+        "arcade_jobs_timezones is missing",
+        "arcade_jobs_orphans is missing",
+        "arcade_jobs_sweep is missing",
     }
     for _ in range(2):
         found = migrations.check(engine)

@@ -1,4 +1,4 @@
-"""A database of the first revision, with rows, is brought to the last one by both ways."""
+"""A database of the first revision, or of the second, with rows, is brought to the last one by both ways."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -13,13 +13,13 @@ from sqlalchemy import Engine, event, text
 
 from infra import schema as migrations
 from infra.local import postgres
-from infra.schema import Kind, data_api, guarded, revisions, session
+from infra.schema import Kind, data_api, guarded, revisions, session, unbacked
 from infra.schema.data_api import DataApi
 from infra.schema.revisions import NOTHING, steps_after
 from tests.fakes.data_api import FakeDataApi
 from tests.sql import open_database, rows, run
 
-# What the first revision accepts and the second does not, beside rows that fit both.
+# What the first revision accepts and a later one does not, beside rows that fit all of them.
 ROWS = """
 INSERT INTO game_sessions SELECT gen_random_uuid(), 'tetris', '0x' || n, 'tx' || n, 0.01, n, 'completed',
     '2026-01-05 10:00Z', '2026-01-05 10:10Z', 600000 FROM generate_series(1, 20) AS n;
@@ -30,6 +30,8 @@ INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, p
     (VALUES ('daily', date '2026-01-05'), ('weekly', '2026-01-05'), ('alltime', '1970-01-01')) AS p;
 UPDATE leaderboard_entries SET period_date = 'infinity' WHERE score = 3 AND period_type <> 'alltime';
 UPDATE leaderboard_entries SET created_at = '-infinity' WHERE score = 4 AND period_type = 'daily';
+INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)
+    VALUES (gen_random_uuid(), 'tetris', '0xforged', 99, 'daily', '2026-01-05');
 INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games) VALUES
     ('tetris', 'daily', '2026-01-05', 0.14, 20), ('tetris', 'daily', '0044-03-15 BC', 0.07, 1),
     ('tetris', 'weekly', '10000-01-03', 0.07, 1), ('tetris', 'weekly', 'infinity', 0.07, 1);
@@ -48,25 +50,34 @@ def contents(engine: Engine) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture(scope="session")
-def first_template(server: postgres.Server) -> Iterator[str]:
-    """A database of the first revision, with rows."""
-    name = f"first_{uuid4().hex[:12]}"
-    engine = open_database(server.create_database(name))
-    with session.begin(engine, report=lambda _: None, sleep=lambda _: None) as opened:
-        opened.run_block(guarded.begin_body("public", NOTHING), expected=None)
-        for step in steps_after(NOTHING, "public")[: len(revisions.revisions()[0].statements)]:
-            guarded.run_step(opened, step)
-    run(engine, ROWS)
-    assert rows(engine, "SELECT version_num FROM arcade_jobs_version") == [(revisions.first(),)]
-    engine.dispose()
-    yield name
-    server.drop_database(name)
+def templates(server: postgres.Server) -> Iterator[dict[str, str]]:
+    """By revision, the name of a database of it: the first one with rows, the second made of it."""
+    names: dict[str, str] = {}
+    for version in ("0001", "0002"):
+        before = {"template": names["0001"]} if names else {}
+        names[version] = f"from_{version}_{uuid4().hex[:12]}"
+        engine = open_database(server.create_database(names[version], **before))
+        with session.begin(engine, report=lambda _: None, sleep=lambda _: None) as opened:
+            if not before:
+                opened.run_block(guarded.begin_body("public", NOTHING), expected=None)
+            for step in steps_after(opened.version() or NOTHING, "public"):
+                if step.revision == version:
+                    guarded.run_step(opened, step)
+        if not before:
+            run(engine, ROWS)
+        assert rows(engine, "SELECT version_num FROM arcade_jobs_version") == [(version,)]
+        engine.dispose()
+    yield names
+    for name in names.values():
+        server.drop_database(name)
 
 
 @pytest.fixture
-def first(server: postgres.Server, first_template: str) -> Iterator[Engine]:
-    name = f"from_first_{uuid4().hex[:12]}"
-    engine = open_database(server.create_database(name, template=first_template))
+def first(server: postgres.Server, templates: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A database of the first revision, or of the one in the test's parameter."""
+    name = f"upgraded_{uuid4().hex[:12]}"
+    template = templates[getattr(request, "param", "0001")]
+    engine = open_database(server.create_database(name, template=template))
     yield engine
     engine.dispose()
     server.drop_database(name)
@@ -110,6 +121,10 @@ def assert_upgraded(engine: Engine, before: list[tuple[object, ...]]) -> None:
     assert contents(engine) == before
 
 
+from_each = pytest.mark.parametrize("first", ["0001", "0002"], indirect=True)
+
+
+@from_each
 def test_an_upgrade_over_a_connection_keeps_every_row(first: Engine) -> None:
     before = contents(first)
     migrations.upgrade(first)
@@ -119,6 +134,7 @@ def test_an_upgrade_over_a_connection_keeps_every_row(first: Engine) -> None:
         assert rows(first, f"SELECT count(*) FROM {state} WHERE period_date = 'infinity'") == [(0,)]
 
 
+@from_each
 def test_an_upgrade_through_the_data_api_keeps_every_row(first: Engine, api: Callable[[], DataApi]) -> None:
     before = contents(first)
     data_api.upgrade(api())
@@ -128,14 +144,59 @@ def test_an_upgrade_through_the_data_api_keeps_every_row(first: Engine, api: Cal
 
 
 def test_check_names_what_is_behind_and_compares_with_what_was_done(first: Engine) -> None:
-    assert [str(difference) for difference in migrations.check(first)] == [
-        f"arcade_jobs_version is 0001; {revisions.head()} is this version's"
-    ]
+    behind = f"arcade_jobs_version is 0001; {revisions.head()} is this version's"
+    assert [str(difference) for difference in migrations.check(first)] == [behind, *TO_BE_REFUSED["0001"]]
     run(first, "DROP INDEX prize_pools_settled_by_idx")
     assert [str(difference) for difference in migrations.check(first)] == [
-        f"arcade_jobs_version is 0001; {revisions.head()} is this version's",
+        behind,
         "prize_pools.prize_pools_settled_by_idx is missing",
+        *TO_BE_REFUSED["0001"],
     ]
+
+
+REFUSED = (
+    "a completed session of the same player, game and score: such an entry is refused (AJ002) from revision 0003 on"
+)
+CORRECTED = "another created_at than their session's completed_at: it is corrected from revision 0003 on"
+# At the second revision the sessions of two players are set aside.
+TO_BE_REFUSED = {
+    "0001": [
+        f"leaderboard_entries has 1 of the last 61 rows without {REFUSED}",
+        f"leaderboard_entries has 4 of the last 61 rows with {CORRECTED}",
+    ],
+    "0002": [f"leaderboard_entries has 7 of the last 58 rows without {REFUSED}"],
+}
+
+
+@from_each
+@pytest.mark.parametrize("way", ["a connection", "the Data API"])
+def test_s23_what_will_be_refused_is_counted_before_it_is(
+    first: Engine, api: Callable[[], DataApi], way: str, request: pytest.FixtureRequest
+) -> None:
+    lines: list[str] = []
+    counted = TO_BE_REFUSED[request.node.callspec.params["first"]]
+    for check in (migrations.check(first), data_api.check(api())):
+        assert [str(found) for found in check if found.where == "leaderboard_entries"] == counted
+        assert {found.kind for found in check if found.where == "leaderboard_entries"} == {Kind.WARNING}
+    for _ in range(2):  # once it is added, nothing more is counted
+        if way == "the Data API":
+            data_api.upgrade(replace(api(), report=lines.append))
+        else:
+            migrations.upgrade(first, report=lines.append)
+    warned = [line for line in lines if "warning: leaderboard_entries" in line]
+    assert [line.partition("warning: ")[2] for line in warned] == counted
+    place = next(place for place, line in enumerate(lines) if "revision 000" in line and "from statement" in line)
+    assert lines.index(warned[-1]) < place
+    assert not [found for found in migrations.check(first) if found.where == "leaderboard_entries"]
+
+
+def test_s23_the_entries_that_were_written_last_are_counted_each_with_its_session_by_key(first: Engine) -> None:
+    with first.connect() as connection:
+        connection.exec_driver_sql("SET enable_seqscan = off")  # so few rows are read whole otherwise
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {unbacked.counts('public')}").scalars())
+    assert "Limit" in plan
+    assert "Index Scan Backward using leaderboard_entries_pkey" in plan
+    assert "Index Scan using game_sessions_pkey" in plan
 
 
 class KilledError(BaseException):
@@ -171,8 +232,7 @@ def test_one_that_is_killed_at_every_statement_is_finished_by_the_next_ones(firs
             assert contents(first) == before
         else:
             break
-    count = len(revisions.revisions()[1].statements)
-    assert seen == {"0001", *(f"0001+{done}" for done in range(1, count)), "0002"}
+    assert seen == {"0001", *(step.after for step in steps_after("0001", "public"))}
     assert_upgraded(first, before)
 
 
@@ -195,11 +255,15 @@ def test_one_through_the_data_api_that_is_killed_at_every_statement_is_finished(
             assert contents(first) == before
         else:
             break
-    assert len(survived) > 2 * len(revisions.revisions()[1].statements)
+    assert len(survived) > 2 * len(steps_after("0001", "public"))
     assert_upgraded(first, before)
 
 
-@pytest.mark.parametrize(("connections", "senders"), [(2, 0), (4, 0), (0, 2), (0, 4), (2, 2)])
+@pytest.mark.parametrize(
+    ("first", "connections", "senders"),
+    [("0001", 2, 0), ("0001", 4, 0), ("0001", 0, 2), ("0001", 0, 4), ("0001", 2, 2), ("0002", 2, 2)],
+    indirect=["first"],
+)
 def test_several_at_once_all_end_well(
     first: Engine, api: Callable[[], DataApi], connections: int, senders: int
 ) -> None:
@@ -212,22 +276,29 @@ def test_several_at_once_all_end_well(
     assert_upgraded(first, before)
 
 
-@pytest.mark.parametrize("way", ["a connection", "the Data API"])
+@pytest.mark.parametrize(
+    ("first", "way"),
+    [("0001", "a connection"), ("0001", "the Data API"), ("0002", "a connection"), ("0002", "the Data API")],
+    indirect=["first"],
+)
 def test_scores_are_written_while_it_works(first: Engine, api: Callable[[], DataApi], way: str) -> None:
     write = text("""
-        INSERT INTO leaderboard_entries AS entry
-            (session_id, game_type, player_address, score, period_type, period_date)
-        VALUES (gen_random_uuid(), 'pong', :player, 1, 'daily', '2026-01-06')
-        ON CONFLICT (player_address, game_type, period_type, period_date) DO UPDATE SET score = entry.score + 1
+        WITH played AS (
+            INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, score, status, completed_at)
+            VALUES (gen_random_uuid(), 'pong', :player, 0, :score, 'completed', now()) RETURNING *)
+        INSERT INTO leaderboard_entries (session_id, game_type, player_address, score, period_type, period_date)
+        SELECT id, game_type, player_address, score, 'daily', '2026-01-06' FROM played
+        ON CONFLICT (player_address, game_type, period_type, period_date) DO UPDATE
+        SET session_id = excluded.session_id, score = excluded.score, created_at = excluded.created_at
     """)
     ended = Event()
 
     def play(player: str) -> int:
         written = 0
         while not ended.is_set():
-            with first.begin() as connection:
-                connection.execute(write, {"player": player})
             written += 1
+            with first.begin() as connection:
+                connection.execute(write, {"player": player, "score": written})
         return written
 
     before = contents(first)
@@ -242,7 +313,7 @@ def test_scores_are_written_while_it_works(first: Engine, api: Callable[[], Data
     assert rows(first, "SELECT score FROM leaderboard_entries WHERE game_type = 'pong' ORDER BY player_address") == [
         (count,) for count in written
     ]
-    run(first, "DELETE FROM leaderboard_entries WHERE game_type = 'pong'")
+    run(first, *(f"DELETE FROM {table} WHERE game_type = 'pong'" for table in ("leaderboard_entries", "game_sessions")))
     assert_upgraded(first, before)
 
 
@@ -306,7 +377,7 @@ def test_a_settled_pool_without_a_calendar_date_stops_it_in_one_line(
             data_api.upgrade(api()) if way == "the Data API" else migrations.upgrade(first)
         assert contents(first) == before
     assert rows(first, "SELECT version_num FROM arcade_jobs_version") == [("0001+2",)]
-    assert str(migrations.check(first)[0]) == "arcade_jobs_version is 0001+2; 0002 is this version's"
+    assert str(migrations.check(first)[0]) == f"arcade_jobs_version is 0001+2; {revisions.head()} is this version's"
     with first.begin() as connection, connection.begin_nested() as payment:  # it can still be paid meanwhile
         pay = "UPDATE prize_pools SET status = 'paid', payout_tx_hash = '0x1' WHERE id = 3"
         assert connection.exec_driver_sql(pay).rowcount == 1
