@@ -19,3 +19,15 @@ def await_lock(engine: Engine, pid: int | None = None) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.scalar(query, {"pid": pid} if pid else {}):
             assert time.monotonic() < deadline, f"{pid or 'no job'} waits for a lock"
+
+
+def await_no_jobs(engine: Engine) -> None:
+    """Poll until none of the jobs' connections is left."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'arcade-jobs' AND datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    deadline = time.monotonic() + TIMEOUT
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.scalar(query):
+            assert time.monotonic() < deadline, "a job is still connected"

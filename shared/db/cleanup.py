@@ -69,12 +69,19 @@ class DeletedOrphans(NamedTuple):
 FIRST_SESSION = SessionKey(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))  # before every session
 BEFORE_ALL_IDS = -(2**63)  # of entries, notices and candidates: an id may be 0 or negative
 
-_CHECK_TOUCHES = text("SELECT FROM leaderboard_touches LIMIT 0")
+_HAS_NOTICES = text("""
+    SELECT EXISTS (SELECT FROM arcade_jobs_deleted_sessions)
+    FROM (SELECT count(*) FROM (SELECT FROM leaderboard_touches LIMIT 0) AS touch) AS adopted
+""")
 
 
-def check_touches(connection: Connection) -> None:
-    """Fail if the tables are not adopted yet: nothing may be deleted from them, and no ranking would notice."""
-    connection.execute(_CHECK_TOUCHES)
+def has_notices(connection: Connection) -> bool:
+    """Whether completed sessions were deleted.
+
+    It fails if the tables are not adopted yet: nothing may be deleted from them, and no ranking would notice.
+    """
+    found: bool = connection.execute(_HAS_NOTICES).scalar_one()
+    return found
 
 
 # S12, S17: the planner would read the whole table for each batch, to hash it (with fresh statistics) or to sort it

@@ -23,7 +23,7 @@ from shared.services.transactions import Transactions
 SESSION_BATCH = 5_000  # sessions deleted in one transaction
 NOTICE_BATCH = 5_000  # deleted sessions whose entries are searched in one transaction
 SWEEP_BATCH = 5_000  # entries read by one statement
-SWEEP_BATCHES = 10  # of one night
+SWEEP_BATCHES = 2  # of one night
 ORPHAN_BATCH = 2_000  # entries deleted in one transaction
 
 Error = dict[str, Any]  # names a step or a board, and its `error` in one line
@@ -36,10 +36,12 @@ class Sweep:
     Attributes:
         boards: of each the number of its entries, and the ids of those without a session.
         last_id: of the last entry; None: the sweep is at its end, and begins again.
+        candidates: of each board, those that it found among them.
     """
 
     boards: dict[Board, tuple[int, list[int]]]
     last_id: int | None
+    candidates: list[db.Candidates]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,9 @@ class Cleaner:
         before = expiry_cutoff(run.tick.at, self.session_expiry)
         tally = CleanupTally()
         has_failed, is_reachable = False, True
-        self.transactions.run(partial(self._begin, run=run), run=run)
-        for step, work in (("orphaned_entries", self._delete_orphans), ("expired_sessions", self._delete_sessions)):
+        has_notices = self.transactions.run(partial(self._begin, run=run), run=run)
+        delete_orphans = partial(self._delete_orphans, has_notices=has_notices)
+        for step, work in (("orphaned_entries", delete_orphans), ("expired_sessions", self._delete_sessions)):
             try:
                 work(run, before, tally)
             except OutOfTimeError:  # S12: what was deleted is committed; the next attempt continues
@@ -97,9 +100,9 @@ class Cleaner:
             merge=merge_cleanup_results,
         )
 
-    def _begin(self, connection: Connection, *, run: Run) -> None:
+    def _begin(self, connection: Connection, *, run: Run) -> bool:
         read_calendar(connection, configured=self.zone, at=run.tick.at)
-        db.check_touches(connection)
+        return db.has_notices(connection)
 
     def _delete_sessions(self, run: Run, before: datetime, tally: CleanupTally) -> None:
         if run.tick.dry_run:
@@ -115,7 +118,7 @@ class Cleaner:
             tally.sessions_left += deleted.left
             tally.unseen_after = deleted.last
 
-    def _delete_orphans(self, run: Run, before: datetime, tally: CleanupTally) -> None:
+    def _delete_orphans(self, run: Run, before: datetime, tally: CleanupTally, *, has_notices: bool) -> None:
         """Remove the entries of deleted sessions, and those that the sweep finds (S17).
 
         1. Take the notices of deleted sessions: their entries become candidates.
@@ -125,9 +128,11 @@ class Cleaner:
         if run.tick.dry_run:
             self._preview_orphans(run, before, tally)
         else:
-            self._take_notices(run)
-            purged, _ = self._sweep(run)
-            for board, candidates, is_settled in self.transactions.run(db.list_candidates, run=run):
+            if has_notices:
+                self._take_notices(run)
+            sweep = self._sweep(run)
+            purged = self._find_purged(run, sweep)
+            for board, candidates, is_settled in sweep.candidates:
                 if is_settled:
                     self.transactions.run(partial(db.drop_candidates, board=board), run=run)
                 elif candidates <= ORPHANS_ALWAYS_REMOVED or run.tick.accept_orphans:
@@ -149,18 +154,13 @@ class Cleaner:
             take = partial(db.take_notices, after_id=after_id, most=NOTICE_BATCH)
             after_id = self.transactions.run(take, run=run)
 
-    def _sweep(self, run: Run) -> tuple[dict[Board, Error], list[int]]:
-        """Sweep one night's part, or all that is left if orphans are accepted.
-
-        Returns:
-            The boards of which the last part found too many orphans, each with its error; the ids of its orphans.
-        """
+    def _sweep(self, run: Run) -> Sweep:
+        """Sweep one night's part, or part after part to the end if orphans are accepted; return the last."""
         goes_on = run.tick.accept_orphans and not run.tick.dry_run
         while True:
             sweep = self.transactions.run(partial(self._sweep_part, run=run), run=run)
             if not goes_on or sweep.last_id is None:
-                break
-        return self._find_purged(run, sweep), [id_ for _, orphans in sweep.boards.values() for id_ in orphans]
+                return sweep
 
     def _sweep_part(self, connection: Connection, *, run: Run) -> Sweep:
         began_after = last_id = db.get_sweep(connection)
@@ -174,14 +174,14 @@ class Cleaner:
             last_id = batch.last_id
             if last_id is None:
                 break
-        sweep = Sweep(boards=boards, last_id=last_id)
         if not run.tick.dry_run:
             for board, (_, orphans) in boards.items():
                 if orphans:
                     db.add_candidates(connection, board, orphans)
-            # S28: the next part may have too few of the board to brake, and it would go little by little.
-            if last_id != began_after and not self._find_purged(run, sweep):
-                db.set_sweep(connection, last_id)
+        sweep = Sweep(boards=boards, last_id=last_id, candidates=db.list_candidates(connection))
+        # S28: the next part may have too few of the board to brake, and it would go little by little.
+        if last_id != began_after and not run.tick.dry_run and not self._find_purged(run, sweep):
+            db.set_sweep(connection, last_id)
         return sweep
 
     def _find_purged(self, run: Run, sweep: Sweep) -> dict[Board, Error]:
@@ -231,7 +231,9 @@ class Cleaner:
         return _purge_error(board, orphans, f"{entries:,} entries") if is_on else None
 
     def _preview_orphans(self, run: Run, before: datetime, tally: CleanupTally) -> None:
-        purged, swept = self._sweep(run)
+        sweep = self._sweep(run)
+        purged = self._find_purged(run, sweep)
+        swept = [entry_id for _, orphans in sweep.boards.values() for entry_id in orphans]
         preview = partial(db.preview_orphans, before=before, swept=swept)
         for board, orphans in self.transactions.run(preview, run=run):
             error = self._brake(run, board, orphans) or purged.get(board)

@@ -19,6 +19,7 @@ from shared.domain.run import STOP_BEFORE_LIMIT
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event
 from tests.jobs import StartApp, invoke
+from tests.locks import await_no_jobs
 from tests.sql import open_database
 
 MILLION = 1_000_000
@@ -194,6 +195,20 @@ def test_s12_each_batch_is_found_by_its_index(engine: Engine) -> None:
         assert "Index Scan using game_sessions_active_idx" in plan, plan
         assert plan.count("Tid Scan on game_sessions") == 2, plan
         assert "Seq Scan on game_sessions" not in plan, plan
+
+
+def test_s12_no_dead_row_is_passed_again_though_an_old_snapshot_keeps_it(engine: Engine, app: App) -> None:
+    """By PostgreSQL's count of index entries read, which a connection publishes when it ends."""
+    with engine.begin() as connection:
+        connection.execute(text(ABANDONED.format(sessions=20_000)))
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as old:
+        old.execute(text("SELECT count(*) FROM prize_pools"))
+        assert invoke(app, "cleanup", {})["result"]["expired_sessions_deleted"] == 20_000
+        app.engine.dispose()
+        await_no_jobs(engine)
+    with engine.connect() as connection:
+        query = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'game_sessions_active_idx'"
+        assert connection.execute(text(query)).scalar_one() == 20_000
 
 
 def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_continues(
