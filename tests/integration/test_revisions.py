@@ -55,6 +55,7 @@ def test_psql_creates_the_same_from_the_files(empty: Engine, engine: Engine) -> 
     options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=schema=public"]
     target = [f"--host={socket}", "--username=postgres", f"--dbname={empty.url.database}"]
     subprocess.run([psql, *options, *target, *files], check=True, capture_output=True)
+    run(engine, "DELETE FROM arcade_jobs_timezones")  # the one row that an upgrade adds
     made, upgraded = read_catalog(empty), read_catalog(engine)
     assert (made.tables, made.functions) == (upgraded.tables, upgraded.functions)
 

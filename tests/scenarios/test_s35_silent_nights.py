@@ -20,7 +20,7 @@ ALARMING = ("PoolsWithoutWinner", "EntriesPassedOver", "PoolsDueAfterRun", "Peri
 def published(output: str) -> list[dict[str, float]]:
     """The metrics of each run that alarms watch."""
     logs = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    return [{name: sum(log[name]) for name in ALARMING} for log in logs if "_aws" in log]
+    return [{name: sum(log[name]) for name in ALARMING} for log in logs if ALARMING[0] in log]
 
 
 def warnings(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
