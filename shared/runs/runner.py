@@ -114,8 +114,10 @@ class Runner:
 
     def _work(self, record: RunRecord, run: Run, work: Callable[[Run], Outcome]) -> "_End":
         try:
+            if run.must_stop:
+                raise OutOfTimeError
             outcome = work(run)
-        except OutOfTimeError:  # S19: in a statement on which all depends
+        except OutOfTimeError:  # S19: before it could begin, or in a statement on which all depends
             outcome = Outcome(result={"errors": []}, items_processed=0, items_failed=0, is_complete=False)
         except Exception as error:  # noqa: BLE001 - it is recorded, and raised if the run is scheduled
             logger.exception("run failed")
