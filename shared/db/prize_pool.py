@@ -198,7 +198,7 @@ _SETTLED_POOL = """
 """
 _LIST_SETTLED_POOLS = text(f"""
     {_SETTLED_POOL}
-    WHERE settled_by = :run_id
+    WHERE settled_by = :run_id AND status <> 'active'
     ORDER BY period_date + CASE period_type WHEN 'weekly' THEN 7 ELSE 1 END, id
 """)
 
