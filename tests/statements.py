@@ -28,7 +28,7 @@ class Plan:
 
     @property
     def nodes(self) -> list[dict[str, Any]]:
-        """All nodes, a parent before its children."""
+        """All nodes that were executed, a parent before its children."""
         return list(_walk(self.root))
 
     @property
@@ -90,6 +90,7 @@ def explain(engine: Engine, statement: Statement) -> Plan:
 
 
 def _walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in node.get("Plans", []):
-        yield from _walk(child)
+    if node["Actual Loops"]:
+        yield node
+        for child in node.get("Plans", []):
+            yield from _walk(child)

@@ -92,38 +92,54 @@ def grant(
 
 
 def check(engine: Engine) -> list[Difference]:
-    """Name the roles that ran the jobs before revision 0003 and may not finalize pools since.
+    """Name the roles that may not run the jobs since revision 0003, though they did before, and who else may settle.
 
     Raises:
         UpgradeError: there is no schema.
     """
     with begin(engine, report=lambda _: None, sleep=time.sleep) as session:
-        return list(without_the_right_to_settle(session.connection, session.schema))
+        return list(warnings(session.connection, session.schema))
 
 
-def without_the_right_to_settle(connection: Connection, schema: str) -> Iterator[Difference]:
-    """Roles that ran the jobs before revision 0003, by the rights that they were granted, and may not finalize pools.
+def warnings(connection: Connection, schema: str) -> Iterator[Difference]:
+    """Roles that ran the jobs before revision 0003 and lack a right since, and all that may settle if it is not one.
 
     Args:
         connection: on the database.
         schema: where the tables are.
     """
     home = quoted(schema)
-    for (role,) in connection.execute(
-        text("""
-            SELECT rolname FROM pg_class, aclexplode(relacl) JOIN pg_roles ON pg_roles.oid = grantee
-            WHERE pg_class.oid = to_regclass(:boards) AND privilege_type = 'UPDATE' AND grantee <> relowner
-              AND NOT has_function_privilege(grantee, to_regprocedure(:right), 'EXECUTE')
-            ORDER BY 1
-        """),
-        {"boards": f"{home}.leaderboards", "right": f"{home}.arcade_jobs_may_settle()"},
-    ):
+    right = f"{home}.arcade_jobs_may_settle()"
+    names = {"boards": f"{home}.leaderboards", "zones": f"{home}.arcade_jobs_timezones", "right": right}
+    for (role,) in connection.execute(_LACK_RIGHTS, names):
         yield warning(
             f"role {role}",
-            "may write ranks, and not finalize pools (AJ001)",
-            f"GRANT EXECUTE ON FUNCTION {home}.arcade_jobs_may_settle() TO {quoted(role)}",
-            note=f"or arcade-jobs db upgrade --jobs-role {role}, which grants all that the jobs need",
+            "may write ranks, and lacks what the jobs need since revision 0003",
+            *grant_statements(role, schema=schema),
+            note=f"or arcade-jobs db upgrade --jobs-role {role}, which does the same",
         )
+    may_settle = list(connection.scalars(_MAY_SETTLE, {"right": right}))
+    if len(may_settle) > 1:  # S32: by GRANT ON ALL FUNCTIONS, or by default privileges
+        yield warning(
+            f"roles {', '.join(may_settle)}",
+            "may all finalize pools, with any winner; take the right from those that do not run the jobs",
+            *(f"REVOKE ALL ON FUNCTION {right} FROM {quoted(role)}" for role in may_settle),
+        )
+
+
+# By the rights that they were granted.
+_LACK_RIGHTS = text("""
+    SELECT rolname FROM pg_class, aclexplode(relacl) JOIN pg_roles ON pg_roles.oid = grantee
+    WHERE pg_class.oid = to_regclass(:boards) AND privilege_type = 'UPDATE' AND grantee <> relowner
+      AND NOT (has_function_privilege(grantee, to_regprocedure(:right), 'EXECUTE')
+        AND has_table_privilege(grantee, to_regclass(:zones), 'SELECT'))
+    ORDER BY 1
+""")
+_MAY_SETTLE = text("""
+    SELECT rolname FROM pg_proc, aclexplode(proacl) JOIN pg_roles ON pg_roles.oid = grantee
+    WHERE pg_proc.oid = to_regprocedure(:right) AND grantee <> proowner
+    ORDER BY 1
+""")
 
 
 def _creation(role: str, attribute: str) -> str:

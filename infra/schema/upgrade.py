@@ -80,7 +80,7 @@ def check(engine: Engine) -> list[Difference]:
         version = version_of(connection, schema)
         found = differences(connection, schema, first() if version is None else version, to_alter=False)
         found += _unbacked(connection, version, schema)
-        found += roles.without_the_right_to_settle(connection, schema)
+        found += roles.warnings(connection, schema)
         return [*behind(version), *found]
 
 

@@ -20,7 +20,8 @@ CONNECTION_LOST = frozenset(
 TRANSIENT = CONNECTION_LOST | {"40001", "40P01"}  # serialization failure, deadlock
 QUERY_CANCELED = "57014"
 CANNOT_CONNECT = "cannot connect to "
-UNDEFINED = frozenset({"42P01", "42703"})  # a table or column is missing: the schema is older than the functions
+# A table or column is missing, or a right on one that is new: the schema is older than the functions.
+BEHIND = frozenset({"42P01", "42703", "42501"})
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -63,7 +64,7 @@ def describe(error: BaseException) -> str:
     message = _field(error, "M")
     if message is not None:
         code = sqlstate(error)
-        hint = "; run arcade-jobs db upgrade" if code in UNDEFINED else ""
+        hint = "; run arcade-jobs db upgrade" if code in BEHIND else ""
         return _one_line(f"{message} (SQLSTATE {code}){hint}")
     if isinstance(error, DBAPIError):
         text = str(error.orig)

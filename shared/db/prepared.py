@@ -33,6 +33,11 @@ def prepare_statements(engine: Engine) -> None:
             prepared[statement] = connection.prepare_statement(sql, ())
         name, columns, converters = prepared[statement]
         values = make_params(connection.py_types, parameters)
-        done = connection.execute_named(name, values, columns, converters, statement)
+        try:
+            done = connection.execute_named(name, values, columns, converters, statement)
+        except Exception:
+            # A table may have changed meanwhile: `cached plan must not change result type`. The next attempt prepares.
+            del prepared[statement]
+            raise
         cursor._context, cursor._row_iter = done, iter(done.rows or ())  # noqa: SLF001 - it has no public way
         return True

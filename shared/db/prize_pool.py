@@ -24,31 +24,21 @@ class Pool:
         return {"pool_id": self.id, **self.board.to_json()}
 
 
-class Winner(NamedTuple):
-    """The entry that wins a pool.
-
-    Attributes:
-        place: in ranking order, from 1, among the entries that were read.
-    """
-
-    entry_id: int
-    player_address: str
-    score: int
-    place: int
-
-
 class Place(NamedTuple):
-    """Where a slice of a board ends: its last entry.
+    """An entry of a board where a search for its winner has arrived.
 
     Attributes:
         created_at: as PostgreSQL writes it: no value is too odd to continue from.
-        place: in the slice, from 1: how many entries it has.
+        place: in ranking order, from 1, in the slice that was read.
+        is_backed: by its own session: it wins. Otherwise it is the slice's last, and none in the slice is.
     """
 
+    id: int
+    player_address: str
     score: int
     created_at: str
-    id: int
     place: int
+    is_backed: bool
 
 
 class SettledPool(NamedTuple):
@@ -111,23 +101,32 @@ def _slice(condition: str = "") -> str:
 
 # S16: OFFSET 0 keeps the planner from joining any other way than entry by entry, each with its session's key, until one
 # is found. S09: each condition on the session is one that a forged entry, or one whose session is gone, does not meet.
+# The slice's end is found by the same statement, on the same snapshot: between two, an entry could be deleted, and the
+# end be behind one that was not looked at.
 _FIND_WINNER, _FIND_WINNER_AFTER = (
     text(f"""
-    SELECT entry.id, entry.player_address, entry.score, entry.place
-    FROM ({entries}) AS entry
-    CROSS JOIN LATERAL (
-        SELECT FROM game_sessions AS session
-        WHERE session.id = entry.session_id
-          AND session.status = 'completed'
-          AND session.player_address = entry.player_address
-          AND session.game_type = entry.game_type
-          AND session.score = entry.score
-          AND session.completed_at >= :starts_at
-          AND session.completed_at < :ends_at
-        OFFSET 0
-    ) AS its_session
-    ORDER BY {ORDER_BY}
-    LIMIT 1
+    WITH winner AS MATERIALIZED (
+        SELECT entry.id, entry.player_address, entry.score, entry.created_at, entry.place
+        FROM ({entries}) AS entry
+        CROSS JOIN LATERAL (
+            SELECT FROM game_sessions AS session
+            WHERE session.id = entry.session_id
+              AND session.status = 'completed'
+              AND session.player_address = entry.player_address
+              AND session.game_type = entry.game_type
+              AND session.score = entry.score
+              AND session.completed_at >= :starts_at
+              AND session.completed_at < :ends_at
+            OFFSET 0
+        ) AS its_session
+        ORDER BY {ORDER_BY}
+        LIMIT 1
+    )
+    SELECT id, player_address, score, created_at::text, place, true AS is_backed FROM winner
+    UNION ALL
+    SELECT id, player_address, score, created_at::text, place, false
+    FROM (SELECT * FROM ({entries}) AS entry ORDER BY place DESC LIMIT 1) AS slice_end
+    WHERE NOT EXISTS (SELECT FROM winner)
     """)
     for entries in (_slice(), _slice(f"AND {AFTER}"))
 )
@@ -135,8 +134,10 @@ _FIND_WINNER, _FIND_WINNER_AFTER = (
 
 def find_winner(
     connection: Connection, pool: Pool, *, starts_at: datetime, ends_at: datetime, most: int, after: Place | None = None
-) -> Winner | None:
-    """The first entry in ranking order that its own completed session backs; None if there is none in this slice.
+) -> Place | None:
+    """The first entry of a slice, in ranking order, that its own completed session backs, or else the slice's last.
+
+    None if no entry is in the slice.
 
     Args:
         connection: its transaction holds the lock of the pool, unless this is a preview.
@@ -148,23 +149,6 @@ def find_winner(
     """
     parameters = {**_slice_of(pool, most=most, after=after), "starts_at": starts_at, "ends_at": ends_at}
     row = connection.execute(_FIND_WINNER_AFTER if after else _FIND_WINNER, parameters).one_or_none()
-    return Winner(*row) if row is not None else None
-
-
-_FIND_SLICE_END, _FIND_SLICE_END_AFTER = (
-    text(f"""
-    SELECT score, created_at::text, id, place FROM ({entries}) AS entry
-    ORDER BY place DESC
-    LIMIT 1
-    """)
-    for entries in (_slice(), _slice(f"AND {AFTER}"))
-)
-
-
-def find_slice_end(connection: Connection, pool: Pool, *, most: int, after: Place | None = None) -> Place | None:
-    """Where the slice that begins behind a place ends; None if no entry is there."""
-    parameters = _slice_of(pool, most=most, after=after)
-    row = connection.execute(_FIND_SLICE_END_AFTER if after else _FIND_SLICE_END, parameters).one_or_none()
     return Place(*row) if row is not None else None
 
 
@@ -185,7 +169,7 @@ _MARK_SETTLED = text("""
 
 
 def mark_settled(
-    connection: Connection, pool: Pool, *, winner: Winner | None, passed_over: int, now: datetime, run_id: str
+    connection: Connection, pool: Pool, *, winner: Place | None, passed_over: int, now: datetime, run_id: str
 ) -> None:
     """Finalize a pool that this transaction has locked. From here on the database refuses to change it.
 
@@ -214,7 +198,7 @@ _SETTLED_POOL = """
 """
 _LIST_SETTLED_POOLS = text(f"""
     {_SETTLED_POOL}
-    WHERE settled_by = :run_id
+    WHERE settled_by = :run_id AND status <> 'active'
     ORDER BY period_date + CASE period_type WHEN 'weekly' THEN 7 ELSE 1 END, id
 """)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from shared.db import prize_pool as db
 from shared.db.errors import describe, is_connection_lost
-from shared.db.prize_pool import Pool, SettledPool, Winner
+from shared.db.prize_pool import Place, Pool, SettledPool
 from shared.domain.board import Board
 from shared.domain.periods import ONE_WEEK, Calendar
 from shared.domain.run import Outcome, OutOfTimeError, Run
@@ -156,7 +156,7 @@ class PrizePoolSettler:
             entries_passed_over=passed_over,
         )
 
-    def _find_winner(self, connection: Connection, pool: Pool, calendar: Calendar) -> tuple[Winner | None, int]:
+    def _find_winner(self, connection: Connection, pool: Pool, calendar: Calendar) -> tuple[Place | None, int]:
         """The winner, and how many entries were passed over for it.
 
         S16: the first entry wins nearly always. The board is read on, in slices, only while entries are passed over, so
@@ -169,13 +169,14 @@ class PrizePoolSettler:
         starts_at = period.starts_at(calendar)
         find_winner = partial(db.find_winner, connection, pool, starts_at=starts_at, ends_at=ends_at)
         passed_over, after, most = 0, None, FIRST_SLICE
-        while (winner := find_winner(most=most, after=after)) is None:
-            after = db.find_slice_end(connection, pool, most=most, after=after)
-            passed_over += after.place if after else 0
-            if after is None or after.place < most:
-                return None, passed_over  # S07: it is settled too, or it would stay open forever
-            most = SLICE
-        return winner, passed_over + winner.place - 1
+        while (found := find_winner(most=most, after=after)) is not None:
+            if found.is_backed:
+                return found, passed_over + found.place - 1
+            passed_over += found.place
+            if found.place < most:
+                break
+            after, most = found, SLICE
+        return None, passed_over  # S07: it is settled too, or it would stay open forever
 
     def _log_passed_over(self, connection: Connection, pool: Pool, count: int) -> None:
         """Name the entries that no completed session backs: forged, or their session is gone (S09)."""

@@ -125,7 +125,7 @@ def test_an_empty_database_gets_its_roles_and_the_contract(cluster: Cluster) -> 
     assert cluster.lines == [
         f"{database}: revision 0001, from statement 1 of 35",
         f"{database}: revision 0002, from statement 1 of 18",
-        f"{database}: revision 0003, from statement 1 of 20",
+        f"{database}: revision 0003, from statement 1 of 22",
     ]
 
 

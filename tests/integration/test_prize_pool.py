@@ -261,3 +261,11 @@ def test_a_missing_column_is_reported_with_what_adds_it(arcade: Arcade, settler:
         settler(make_run(MIDNIGHT, dry_run=dry_run))
     assert describe(error.value).endswith("run arcade-jobs db upgrade")
     assert rows(arcade.engine, "SELECT status FROM prize_pools") == [("active",)]
+
+
+def test_an_active_pool_that_carries_a_runs_id_is_no_settlement(arcade: Arcade, settler: Settle) -> None:
+    """Any role that may write to pools can put it there."""
+    arcade.add_pool("2026-01-12")
+    tick = make_run(MIDNIGHT)
+    arcade.execute("UPDATE prize_pools SET settled_by = :run_id", run_id=tick.id)
+    assert settler(tick).result["finalized_pools"] == []

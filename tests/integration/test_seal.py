@@ -41,7 +41,7 @@ def pay(connection: Connection, *, period: str = "daily", day: str = DAY) -> Non
     Arcade(connection.engine).within(connection).pay(day, period=period)
 
 
-def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> pools.Winner | None:
+def settle(connection: Connection, pool_id: int, *, period: str = "daily") -> pools.Place | None:
     """Lock, read, mark: the three statements of a settlement."""
     pool = pools.Pool(id=pool_id, board=Board.from_key("pong", period, date.fromisoformat(DAY)))
     assert pools.lock_active_pool(connection, pool)

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from shared.app import App
 from shared.services import prize_pool
@@ -22,7 +22,7 @@ from tests.statements import Plan, Statement, explain, recorded
 
 DAY = "2026-01-11"
 TABLES = ("game_sessions", "leaderboard_entries")
-THREE_STATEMENTS = ["SELECT", "SELECT", "UPDATE"]
+THREE_STATEMENTS = ["SELECT", "WITH", "UPDATE"]
 
 
 def add_board(engine: Engine, entries: int, *, game: str = "pong", forged: int = 0, scores: int = 1_000_000) -> None:
@@ -70,7 +70,7 @@ def settle(app: App) -> list[Statement]:
 
 
 def plans(engine: Engine, statements: list[Statement]) -> list[Plan]:
-    return [explain(engine, statement) for statement in statements if statement.verb == "SELECT"]
+    return [explain(engine, statement) for statement in statements if statement.verb in ("SELECT", "WITH")]
 
 
 def never_analyzed(_engine: Engine, load: Callable[[], None]) -> None:
@@ -176,9 +176,25 @@ def test_s16_no_statement_reads_more_than_a_slice_however_many_are_passed_over(
     statements = settle(app)
     pool = arcade.pool(pool_id)
     assert (pool.entries_passed_over, pool.winner_address) == (4_000, "0x1000")
-    assert (
-        max(plan.rows_read for plan in plans(engine, statements)) <= 2 * 500 + 1
-    )  # entries, their sessions, the end of the slice before
+    # The entries, their sessions, the end of the slice before; and the entries again, for the end of this one.
+    assert max(plan.rows_read for plan in plans(engine, statements)) <= 3 * 500 + 2
+
+
+def test_s16_an_entry_that_is_deleted_meanwhile_makes_no_slice_skip_another(
+    engine: Engine, arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two forged entries fill the first slice; one is deleted as soon as the slice was read. The third is the best."""
+    monkeypatch.setattr(prize_pool, "FIRST_SLICE", 2)
+    add_board(engine, 5, forged=2)
+    pool_id = arcade.add_pool(DAY)
+
+    def delete_a_forged_one(_connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        if "game_sessions AS session" in sql:
+            run(engine, "DELETE FROM leaderboard_entries WHERE score = 5")
+
+    event.listen(app.engine, "after_cursor_execute", delete_a_forged_one)
+    invoke(app, "prize-pool", {})
+    assert arcade.pool(pool_id).winner_address == "0x3"
 
 
 @pytest.fixture

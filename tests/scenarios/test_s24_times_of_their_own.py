@@ -4,8 +4,10 @@ from datetime import datetime
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from shared.app import App
+from shared.db.errors import sqlstate
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
 from tests.jobs import invoke
@@ -63,6 +65,21 @@ def test_s24_every_write_gets_the_time_of_its_session_row_by_row(arcade: Arcade,
         (9, player, datetime.fromisoformat(f"2026-01-11T10:0{minute}:00+00:00"))
         for minute, player in enumerate(("0xa", "0xb", "0xc"))
     ]
+
+
+@pytest.mark.parametrize("keeps", ["NEW.created_at = OLD.created_at; RETURN NEW", "RETURN NULL"])
+def test_s24_an_entry_whose_time_a_trigger_of_the_platform_keeps_is_refused(arcade: Arcade, keeps: str) -> None:
+    """Such a trigger gave each better score the time of the player's first one, which wins against equal ones."""
+    arcade.execute(
+        f"CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {keeps}; END $$",
+        """CREATE TRIGGER keep BEFORE UPDATE ON leaderboard_entries
+        FOR EACH ROW WHEN (OLD.created_at <> NEW.created_at) EXECUTE FUNCTION keep()""",
+    )
+    session_id = arcade.add_session("2026-01-11T09:50Z", score=9, completed_at="2026-01-11T10:00Z")
+    named = rf"session {session_id} was completed at 2026-01-11 10:00:00\+00, and a trigger keeps another created_at"
+    with pytest.raises(DBAPIError, match=named) as refused:
+        arcade.add_entry(session_id, 9, "2026-01-11T10:30:00Z")
+    assert sqlstate(refused.value) == "AJ002"
 
 
 def test_s24_the_board_is_touched_once_more_at_most(arcade: Arcade) -> None:

@@ -81,6 +81,50 @@ def test_s32_the_role_that_runs_the_jobs_does_and_so_does_the_owner(
             connection.rollback()
 
 
+CHANGED = {
+    "active": ("total_games = total_games + 1", "NEW.status = 'finalized'; NEW.finalized_at = now()"),
+    "finalized": ("status = 'paid', payout_tx_hash = '0x1'", "NEW.total_amount_usdc = 99"),
+}
+
+
+@pytest.mark.parametrize("status", CHANGED)
+def test_s32_what_another_trigger_makes_of_a_pool_is_refused_too(
+    engine: Engine, arcade: Arcade, make_role: MakeRole, pool_id: int, status: str
+) -> None:
+    """PostgreSQL fires triggers by name: this one comes after the seal's."""
+    if status == "finalized":
+        arcade.execute("UPDATE prize_pools SET status = 'finalized', finalized_at = now() WHERE id = :id", id=pool_id)
+    change, body = CHANGED[status]
+    platform = make_role()
+    write_as(
+        engine,
+        platform,
+        f"""CREATE FUNCTION public.totals() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN {body}; RETURN NEW; END $$""",
+        "CREATE TRIGGER totals BEFORE UPDATE ON prize_pools FOR EACH ROW EXECUTE FUNCTION public.totals()",
+    )
+    before = arcade.pool(pool_id)
+    with pytest.raises(DBAPIError) as refused:
+        write_as(engine, platform, f"UPDATE prize_pools SET {change}")
+    assert sqlstate(refused.value) == "AJ001"
+    assert arcade.pool(pool_id) == before
+
+
+def test_s32_what_another_trigger_makes_of_a_new_pool_is_refused_too(engine: Engine, make_role: MakeRole) -> None:
+    platform = make_role()
+    write_as(
+        engine,
+        platform,
+        """CREATE FUNCTION public.totals() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN NEW.status = 'finalized'; NEW.finalized_at = now(); RETURN NEW; END $$""",
+        "CREATE TRIGGER totals BEFORE INSERT ON prize_pools FOR EACH ROW EXECUTE FUNCTION public.totals()",
+    )
+    with pytest.raises(DBAPIError) as refused:
+        write_as(engine, platform, f"INSERT INTO prize_pools ({KEY}) VALUES ('pong', 'daily', '2026-01-11')")
+    assert sqlstate(refused.value) == "AJ001"
+    assert rows(engine, "SELECT * FROM prize_pools") == []
+
+
 def test_s32_any_role_opens_pools_pays_into_them_and_pays_them_out(
     engine: Engine, arcade: Arcade, make_role: MakeRole, pool_id: int
 ) -> None:
@@ -96,24 +140,26 @@ def test_s32_any_role_opens_pools_pays_into_them_and_pays_them_out(
     assert arcade.pool(pool_id).status == "paid"
 
 
-def test_s32_a_role_that_ran_the_jobs_before_is_named_with_what_gives_it_the_right(
+def test_s32_a_role_that_ran_the_jobs_before_is_named_with_all_that_it_lacks(
     engine: Engine, make_role: MakeRole, pool_id: int
 ) -> None:
     assert pool_id
     jobs = make_role()
-    right = "FUNCTION public.arcade_jobs_may_settle()"
-    assert roles.check(engine) == [
-        migrations.Difference(
-            kind=migrations.Kind.WARNING,
-            where=f"role {jobs}",
-            what="may write ranks, and not finalize pools (AJ001)",
-            statements=(f"GRANT EXECUTE ON {right} TO {jobs}",),
-            note=f"or arcade-jobs db upgrade --jobs-role {jobs}, which grants all that the jobs need",
-        )
-    ]
-    assert migrations.check(engine) == roles.check(engine)
-    run(engine, *migrations.check(engine)[0].statements)
-    write_as(engine, jobs, FINALIZE[0])
+    new = ("timezones", "deleted_sessions", "orphans", "sweep")  # tables of revision 0003
+    run(engine, *(f"REVOKE ALL ON arcade_jobs_{name} FROM {jobs}" for name in new))
+    [found] = roles.check(engine)
+    assert found == migrations.Difference(
+        kind=migrations.Kind.WARNING,
+        where=f"role {jobs}",
+        what="may write ranks, and lacks what the jobs need since revision 0003",
+        statements=tuple(roles.grant_statements(jobs)),
+        note=f"or arcade-jobs db upgrade --jobs-role {jobs}, which does the same",
+    )
+    assert migrations.check(engine) == [found]
+    run(engine, f"GRANT EXECUTE ON FUNCTION arcade_jobs_may_settle() TO {jobs}")
+    assert migrations.check(engine) == [found]
+    run(engine, *found.statements)
+    write_as(engine, jobs, *(f"SELECT FROM arcade_jobs_{name}" for name in new), FINALIZE[0])
     assert migrations.check(engine) == []
 
 
@@ -122,3 +168,19 @@ def test_s32_the_right_is_nobodys_after_it_was_lost_and_restored(engine: Engine,
     run(engine, "DROP FUNCTION arcade_jobs_may_settle()")
     migrations.upgrade(engine)
     assert [found.where for found in migrations.check(engine)] == [f"role {platform}"]
+
+
+def test_s32_a_second_role_with_the_right_is_named(engine: Engine, make_role: MakeRole) -> None:
+    """As by GRANT ALL ON ALL FUNCTIONS, or by default privileges that each new function gives a role."""
+    jobs, platform = sorted((make_role(), make_role()))
+    right = "FUNCTION public.arcade_jobs_may_settle()"
+    run(engine, f"GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO {jobs}")
+    run(engine, f"REVOKE UPDATE ON leaderboards FROM {platform}")
+    assert migrations.check(engine) == []
+    run(engine, f"GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO {platform}")
+    [found] = migrations.check(engine)
+    assert (found.kind, found.where) == (migrations.Kind.WARNING, f"roles {jobs}, {platform}")
+    assert found.what == "may all finalize pools, with any winner; take the right from those that do not run the jobs"
+    assert found.statements == (f"REVOKE ALL ON {right} FROM {jobs}", f"REVOKE ALL ON {right} FROM {platform}")
+    run(engine, found.statements[1])
+    assert migrations.check(engine) == []

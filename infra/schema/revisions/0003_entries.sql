@@ -103,6 +103,13 @@ FOR EACH ROW WHEN (NEW.status <> 'active') EXECUTE FUNCTION :"schema".arcade_job
 CREATE OR REPLACE TRIGGER arcade_jobs_seal_update BEFORE UPDATE ON :"schema".prize_pools
 FOR EACH ROW WHEN (OLD.status <> 'active' OR NEW.status <> 'active') EXECUTE FUNCTION :"schema".arcade_jobs_seal_pool();
 
+-- Once more, of what the platform's own BEFORE triggers make of the row: those whose names come later fire after ours.
+CREATE OR REPLACE TRIGGER arcade_jobs_sealed_insert AFTER INSERT ON :"schema".prize_pools
+FOR EACH ROW WHEN (NEW.status <> 'active') EXECUTE FUNCTION :"schema".arcade_jobs_seal_pool();
+
+CREATE OR REPLACE TRIGGER arcade_jobs_sealed_update AFTER UPDATE ON :"schema".prize_pools
+FOR EACH ROW WHEN (OLD.status <> 'active' OR NEW.status <> 'active') EXECUTE FUNCTION :"schema".arcade_jobs_seal_pool();
+
 -- S17: only what can back an entry; the sessions that cleanup deletes by the million are active ones, and cannot.
 CREATE OR REPLACE FUNCTION :"schema".arcade_jobs_notice_sessions() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, :"schema", pg_temp AS $$
@@ -125,6 +132,7 @@ CREATE OR REPLACE FUNCTION :"schema".arcade_jobs_check_entry() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, :"schema", pg_temp AS $$
 DECLARE
   reached_at timestamptz;
+  kept_at timestamptz;
 BEGIN
   SELECT completed_at INTO reached_at FROM game_sessions
   WHERE id = NEW.session_id AND status = 'completed'
@@ -136,7 +144,12 @@ BEGIN
       NEW.player_address, NEW.game_type, NEW.period_type, NEW.period_date, NEW.score, NEW.session_id);
   END IF;
   IF NEW.created_at <> reached_at THEN
-    UPDATE leaderboard_entries SET created_at = reached_at WHERE id = NEW.id;
+    UPDATE leaderboard_entries SET created_at = reached_at WHERE id = NEW.id RETURNING created_at INTO kept_at;
+    IF kept_at IS DISTINCT FROM reached_at THEN
+      RAISE EXCEPTION USING ERRCODE = 'AJ002', MESSAGE = format(
+        'leaderboard entry of %s (%s, %s %s, score %s): session %s was completed at %s, and a trigger keeps another created_at',
+        NEW.player_address, NEW.game_type, NEW.period_type, NEW.period_date, NEW.score, NEW.session_id, reached_at);
+    END IF;
   END IF;
   RETURN NULL;
 END
