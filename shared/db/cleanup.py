@@ -325,6 +325,20 @@ def count_entries(connection: Connection, board: Board, *, most: int | None) -> 
     return count
 
 
+_SAMPLE_BOARD = text(f"""
+    SELECT count(*) FILTER (WHERE session.id IS NULL), count(*)
+    FROM (SELECT session_id FROM leaderboard_entries WHERE {_IS_BOARD} LIMIT :most) AS entry
+    LEFT JOIN game_sessions AS session ON session.id = entry.session_id
+""")
+
+
+def sample_board(connection: Connection, board: Board, *, most: int) -> tuple[int, int]:
+    """How many of a board's entries have no session, and how many were read: no more than `most`."""
+    connection.execute(_WALK_BY_KEY)
+    orphans, entries = connection.execute(_SAMPLE_BOARD, {**board.key, "most": most}).one()
+    return orphans, entries
+
+
 _HOLD_OPEN_BOARD = text(f"""
     WITH pool AS (SELECT status FROM prize_pools WHERE {_IS_BOARD} FOR KEY SHARE SKIP LOCKED)
     SELECT (SELECT count(*) FROM pool WHERE status = 'active') = (SELECT count(*) FROM prize_pools WHERE {_IS_BOARD})
