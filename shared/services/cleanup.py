@@ -36,7 +36,7 @@ class Sweep:
     Attributes:
         boards: of each the number of its entries, and the ids of those without a session.
         last_id: of the last entry; None: the sweep is at its end, and begins again.
-        candidates: of each board, those that it found among them.
+        candidates: of every board that has any, when the part was read.
         purged: the error of each board of which too many entries lost their session.
     """
 

@@ -18,6 +18,7 @@ SMALL_BATCHES = (
     (cleaning, "SESSION_BATCH", 2),
     (cleaning, "ORPHAN_BATCH", 3),
     (cleaning, "SWEEP_BATCH", 8),
+    (cleaning, "SWEEP_BATCHES", 100),
 )
 TABLES = (
     "game_sessions",

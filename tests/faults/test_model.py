@@ -327,7 +327,7 @@ class ArcadeMachine(RuleBasedStateMachine):
                 self._add(entry)
         elif self.model.is_sealed(board):
             with refused():
-                self._add(entry)
+                self._add(entry, unchecked=not is_checked)
         else:
             if is_checked:
                 entry_id = self._add(entry)

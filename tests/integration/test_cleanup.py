@@ -86,6 +86,7 @@ def test_deletes_go_batch_by_batch_to_the_end(arcade: Arcade, cleaner: Clean, mo
     monkeypatch.setattr(cleanup, "SESSION_BATCH", 7)
     monkeypatch.setattr(cleanup, "NOTICE_BATCH", 4)
     monkeypatch.setattr(cleanup, "SWEEP_BATCH", 11)
+    monkeypatch.setattr(cleanup, "SWEEP_BATCHES", 5)
     monkeypatch.setattr(cleanup, "ORPHAN_BATCH", 3)
     arcade.execute(
         "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, created_at)"

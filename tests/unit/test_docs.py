@@ -92,7 +92,7 @@ def test_every_section_that_code_refers_to_is_there() -> None:
 def test_every_scenario_has_a_test_under_its_number() -> None:
     page = (ROOT / "docs" / "scenarios.md").read_text()
     rows = dict(re.findall(r"^\| (S\d\d) \|.*\|([^|]*)\|$", page, re.MULTILINE))
-    assert list(rows) == sorted(rows)
+    assert list(rows) == [f"S{number:02}" for number in range(1, len(rows) + 1)]
     for number, tests in rows.items():
         paths = re.findall(r"`(tests/[^`]*)`", tests)
         carries = re.compile(rf"\b{number}\b|test_{number.lower()}_")
