@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -26,6 +26,7 @@ SWEEP_BATCH = 5_000  # entries read by one statement
 SWEEP_BATCHES = 2  # of one night
 ORPHAN_BATCH = 2_000  # entries deleted in one transaction
 
+Deleted = TypeVar("Deleted", bound=db.DeletedSessions | db.DeletedOrphans | None)
 Error = dict[str, Any]  # names a step or a board, and its `error` in one line
 
 
@@ -114,11 +115,24 @@ class Cleaner:
         while tally.unseen_after is not None:
             _stop_if_short_of_time(run)
             delete = partial(db.delete_expired_sessions, before=before, after=tally.unseen_after, most=SESSION_BATCH)
-            deleted = self.transactions.run(delete, run=run)
+            deleted = self._delete_once(delete, run)
             tally.sessions += deleted.deleted
             tally.amount_usdc += deleted.amount_usdc
             tally.sessions_left += deleted.left
             tally.unseen_after = deleted.last
+
+    def _delete_once(self, delete: Callable[[Connection], Deleted], run: Run) -> Deleted:
+        """Delete a batch; one whose commit was not confirmed is counted if it was done all the same (S15)."""
+        unconfirmed: list[Deleted] = []
+
+        def attempt(connection: Connection) -> Deleted:
+            for earlier in unconfirmed:
+                if earlier and earlier.transaction and db.is_committed(connection, earlier.transaction):
+                    return earlier
+            unconfirmed.append(deleted := delete(connection))
+            return deleted
+
+        return self.transactions.run(attempt, run=run)
 
     def _delete_orphans(self, run: Run, before: datetime, tally: CleanupTally, *, has_notices: bool) -> None:
         """Remove the entries of deleted sessions, and those that the sweep finds (S17).
@@ -210,7 +224,7 @@ class Cleaner:
         while after_id is not None and most > 0:
             _stop_if_short_of_time(run)
             delete = partial(_delete_batch, board=board, before=before, after_id=after_id, most=min(most, ORPHAN_BATCH))
-            deleted = self.transactions.run(delete, run=run)
+            deleted = self._delete_once(delete, run)
             if deleted is None:
                 tally.orphans_left += most
                 return

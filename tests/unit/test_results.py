@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.domain.run import Result, take_latest
-from shared.runs.record import cut_to_fit
+from shared.runs.record import count_numbers, cut_to_fit
 from shared.services.results import merge_cleanup_results, merge_leaderboard_results, merge_prize_pool_results
 
 FAILED = {"errors": [{"error": "the database is gone"}]}  # of an attempt that an exception ended
@@ -70,6 +70,7 @@ def test_a_list_of_pools_that_was_cut_keeps_its_true_length_and_gives_way_to_a_l
 def test_a_cut_list_of_errors_goes_with_the_errors() -> None:
     cut = cut_to_fit(pools(1, errors=100), max_bytes=500)
     assert cut["cut"] == {"errors": 100}
+    assert count_numbers(cut)["errors"] == 100
     assert merge_prize_pool_results(pools(1, 2), cut) == pools(1, 2) | {
         "pools_processed": 102, "errors": cut["errors"], "cut": {"errors": 100}
     }  # fmt: skip
