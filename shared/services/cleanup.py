@@ -127,7 +127,7 @@ class Cleaner:
 
         def attempt(connection: Connection) -> Deleted:
             for earlier in unconfirmed:
-                if earlier and earlier.transaction and db.is_committed(connection, earlier.transaction):
+                if earlier is not None and earlier.transaction and db.is_committed(connection, earlier.transaction):
                     return earlier
             unconfirmed.append(deleted := delete(connection))
             return deleted
