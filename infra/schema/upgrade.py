@@ -62,7 +62,8 @@ def upgrade(
             session.report(f"warning: {difference}")
         _run_revisions(session)
         adoption.complete(session, head())
-        session.run(timezones.first_statement(session.schema, timezone))
+        if not timezones.list_zones(session):
+            session.run(timezones.first_statement(session.schema, timezone))
 
 
 def check(engine: Engine) -> list[Difference]:

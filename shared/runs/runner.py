@@ -22,6 +22,9 @@ class RunNotSucceededError(ArcadeJobsError):
     """A scheduled run did not succeed: raised so that Lambda retries the event, and dead-letters it at last."""
 
 
+OUT_OF_TIME = Outcome(result={"errors": []}, items_processed=0, items_failed=0, is_complete=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """Runs jobs.
@@ -114,9 +117,9 @@ class Runner:
 
     def _work(self, record: RunRecord, run: Run, work: Callable[[Run], Outcome]) -> "_End":
         try:
-            outcome = work(run)
+            outcome = OUT_OF_TIME if run.must_stop else work(run)
         except OutOfTimeError:  # S19: in a statement on which all depends
-            outcome = Outcome(result={"errors": []}, items_processed=0, items_failed=0, is_complete=False)
+            outcome = OUT_OF_TIME
         except Exception as error:  # noqa: BLE001 - it is recorded, and raised if the run is scheduled
             logger.exception("run failed")
             result = {"errors": [{"error": self.describe(error)}]}

@@ -114,7 +114,7 @@ def test_s17_the_statements_of_a_night_with_nothing_to_do_are_counted(arcade: Ar
         app.engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: statements.append(statement.split()[0])
     )
     clean(app)
-    assert len(statements) == 7, statements
+    assert len(statements) == 8, statements
 
 
 def test_s17_the_entries_of_a_deleted_session_are_found_by_their_keys(

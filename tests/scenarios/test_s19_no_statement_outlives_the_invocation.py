@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, event, text
@@ -60,7 +59,7 @@ def played(arcade: Arcade) -> Arcade:
     arcade.add_pool("2026-01-11")
     arcade.play("0xa", 5, "2026-01-11T10:00:00Z")
     arcade.add_session("2026-01-11T11:00:00Z")
-    arcade.add_unchecked_entry(uuid4(), 3, "2026-01-11T11:30:00Z", player="0xorphan")
+    arcade.add_orphan(3, "2026-01-11T11:30:00Z", player="0xorphan")
     return arcade
 
 
