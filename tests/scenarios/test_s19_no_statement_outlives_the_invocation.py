@@ -152,13 +152,9 @@ def test_s19_a_commit_has_what_is_left_then_not_what_was_left_to_the_last_statem
     run = replace(make_run("2026-01-12T00:00:00Z"), time_left=lambda: timedelta(seconds=seconds_left[0]))
     waits: list[float] = []
 
-    @event.listens_for(transactions.engine, "after_cursor_execute")
-    def note(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if statement == "SELECT 1":
-            waits.append(cursor.connection._usock.gettimeout())
-
     def compute(connection: Connection) -> None:
         connection.execute(text("SELECT 1").execution_options(**{db_connection.NO_LIMIT: True}))
+        waits.append(connection.connection.dbapi_connection._usock.gettimeout())  # type: ignore[union-attr]
         seconds_left[0] = 16
 
     def commit(connection: Any) -> None:
