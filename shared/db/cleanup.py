@@ -20,12 +20,16 @@ class SessionKey(NamedTuple):
 
 
 class DeletedSessions(NamedTuple):
-    """A batch of sessions; the amount in USDC. `left` are locked; `last` is None when the walk is at its end."""
+    """A batch of sessions; the amount in USDC. `left` are locked; `last` is None when the walk is at its end.
+
+    `transaction` is its id; None if it changed nothing.
+    """
 
     deleted: int
     amount_usdc: Decimal
     left: int
     last: SessionKey | None
+    transaction: str | None = None
 
 
 class SweptBoard(NamedTuple):
@@ -59,11 +63,15 @@ class Orphans(NamedTuple):
 
 
 class DeletedOrphans(NamedTuple):
-    """A batch of a board's candidates. `left` are locked; `last_id` is None when the walk is at its end."""
+    """A batch of a board's candidates. `left` are locked; `last_id` is None when the walk is at its end.
+
+    `transaction` is its id.
+    """
 
     deleted: int
     left: int
     last_id: int | None
+    transaction: str
 
 
 FIRST_SESSION = SessionKey(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))  # before every session
@@ -108,7 +116,7 @@ _DELETE_EXPIRED_SESSIONS = text("""
         RETURNING amount_paid_usdc
     )
     SELECT (SELECT count(*) FROM deleted), (SELECT coalesce(sum(amount_paid_usdc), 0) FROM deleted),
-           (SELECT count(*) FROM batch), created_at, id
+           (SELECT count(*) FROM batch), created_at, id, CAST(pg_current_xact_id() AS text)
     FROM batch
     ORDER BY created_at DESC, id DESC
     LIMIT 1
@@ -131,9 +139,9 @@ def delete_expired_sessions(
     row = connection.execute(_DELETE_EXPIRED_SESSIONS, parameters).one_or_none()
     if row is None:
         return DeletedSessions(0, Decimal(0), 0, None)
-    deleted, amount, found, created_at, session_id = row
+    deleted, amount, found, created_at, session_id, transaction = row
     last = SessionKey(created_at, session_id) if found == most else None
-    return DeletedSessions(deleted, amount, found - deleted, last)
+    return DeletedSessions(deleted, amount, found - deleted, last, transaction)
 
 
 _COUNT_EXPIRED_SESSIONS = text("""
@@ -325,6 +333,20 @@ def count_entries(connection: Connection, board: Board, *, most: int | None) -> 
     return count
 
 
+_SAMPLE_BOARD = text(f"""
+    SELECT count(*) FILTER (WHERE session.id IS NULL), count(*)
+    FROM (SELECT session_id FROM leaderboard_entries WHERE {_IS_BOARD} LIMIT :most) AS entry
+    LEFT JOIN game_sessions AS session ON session.id = entry.session_id
+""")
+
+
+def sample_board(connection: Connection, board: Board, *, most: int) -> tuple[int, int]:
+    """How many of a board's entries have no session, and how many were read: no more than `most`."""
+    connection.execute(_WALK_BY_KEY)
+    orphans, entries = connection.execute(_SAMPLE_BOARD, {**board.key, "most": most}).one()
+    return orphans, entries
+
+
 _HOLD_OPEN_BOARD = text(f"""
     WITH pool AS (SELECT status FROM prize_pools WHERE {_IS_BOARD} FOR KEY SHARE SKIP LOCKED)
     SELECT (SELECT count(*) FROM pool WHERE status = 'active') = (SELECT count(*) FROM prize_pools WHERE {_IS_BOARD})
@@ -366,7 +388,9 @@ _DELETE_ORPHANS = text(f"""
             SELECT place FROM found WHERE is_none UNION ALL SELECT place FROM found JOIN deleted ON id = entry_id
         ))
     )
-    SELECT (SELECT count(*) FROM deleted), count(*) FILTER (WHERE is_orphan), count(*), max(entry_id) FROM found
+    SELECT (SELECT count(*) FROM deleted), count(*) FILTER (WHERE is_orphan), count(*), max(entry_id),
+           CAST(pg_current_xact_id() AS text)
+    FROM found
 """)
 
 
@@ -380,8 +404,17 @@ def delete_orphans(
     """
     connection.execute(_WALK_BY_KEY)
     parameters = {**board.key, "before": before, "after_id": after_id, "most": most}
-    deleted, orphans, found, last_id = connection.execute(_DELETE_ORPHANS, parameters).one()
-    return DeletedOrphans(deleted, orphans - deleted, last_id if found == most else None)
+    deleted, orphans, found, last_id, transaction = connection.execute(_DELETE_ORPHANS, parameters).one()
+    return DeletedOrphans(deleted, orphans - deleted, last_id if found == most else None, transaction)
+
+
+_IS_COMMITTED = text("SELECT pg_xact_status(CAST(CAST(:transaction AS text) AS xid8)) IS NOT DISTINCT FROM 'committed'")
+
+
+def is_committed(connection: Connection, transaction: str) -> bool:
+    """Whether a transaction of this server has committed."""
+    committed: bool = connection.execute(_IS_COMMITTED, {"transaction": transaction}).scalar_one()
+    return committed
 
 
 _PREVIEW_ORPHANS = text(f"""

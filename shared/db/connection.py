@@ -113,7 +113,14 @@ def open_engine(
         # pg8000's timeout is the socket's for ever after; from here on the server's own limits hold.
         connection._usock.settimeout(None)  # noqa: SLF001 - pg8000 has no public way
 
-    # S19: the server's limit for a session is right until less than that is left of the invocation.
+    _limit_time(engine)
+    return engine
+
+
+def _limit_time(engine: Engine) -> None:
+    """Let no statement and no commit outlive the invocation (S19)."""
+
+    # The server's limit for a session is right until less than that is left of the invocation.
     @event.listens_for(engine, "before_cursor_execute")
     def limit_statement(
         connection: Connection, cursor: Any, _statement: str, _parameters: Any, context: Any, _many: Any
@@ -123,12 +130,20 @@ def open_engine(
             return
         is_limited_by_session = limit >= STATEMENT_LIMIT and not context.execution_options.get(NO_LIMIT)
         longest = STATEMENT_LIMIT if is_limited_by_session else limit
-        socket = connection.connection.dbapi_connection._usock  # type: ignore[union-attr]  # noqa: SLF001
-        socket.settimeout((longest + ANSWER_SLACK).total_seconds())
+        _wait_for(connection, longest)
         if not is_limited_by_session:
             cursor.execute(f"SET LOCAL statement_timeout = {limit // ONE_MILLISECOND}")
 
-    return engine
+    @event.listens_for(engine, "commit")
+    def limit_commit(connection: Connection) -> None:
+        if (limit := _limit()) is not None:
+            _wait_for(connection, min(limit, STATEMENT_LIMIT))
+
+
+def _wait_for(connection: Connection, limit: timedelta) -> None:
+    """Let the next answers of the server take so long."""
+    socket = connection.connection.dbapi_connection._usock  # type: ignore[union-attr]  # noqa: SLF001
+    socket.settimeout((limit + ANSWER_SLACK).total_seconds())
 
 
 def _limit() -> timedelta | None:

@@ -91,7 +91,7 @@ _JSON_ATTRIBUTES = (
 def count_numbers(result: Mapping[str, Any]) -> dict[str, int]:
     """The whole numbers at the top of a result, by name, and how many errors it lists: what a table of runs shows."""
     numbers = {name: value for name, value in result.items() if type(value) is int}
-    return {**numbers, "errors": len(result.get("errors", ()))}
+    return {**numbers, "errors": result.get("cut", {}).get("errors", len(result.get("errors", ())))}
 
 
 def cut_to_fit(result: Mapping[str, Any], *, max_bytes: int = MAX_RESULT_BYTES) -> dict[str, Any]:

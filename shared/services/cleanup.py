@@ -1,10 +1,10 @@
 """Remove abandoned sessions and orphaned entries (docs/design.md, Cleaning)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -26,6 +26,7 @@ SWEEP_BATCH = 5_000  # entries read by one statement
 SWEEP_BATCHES = 2  # of one night
 ORPHAN_BATCH = 2_000  # entries deleted in one transaction
 
+Deleted = TypeVar("Deleted", bound=db.DeletedSessions | db.DeletedOrphans | None)
 Error = dict[str, Any]  # names a step or a board, and its `error` in one line
 
 
@@ -37,11 +38,13 @@ class Sweep:
         boards: of each the number of its entries, and the ids of those without a session.
         last_id: of the last entry; None: the sweep is at its end, and begins again.
         candidates: of every board that has any, when the part was read.
+        purged: the error of each board of which too many entries lost their session.
     """
 
     boards: dict[Board, tuple[int, list[int]]]
     last_id: int | None
     candidates: list[db.Candidates]
+    purged: dict[Board, Error]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +115,24 @@ class Cleaner:
         while tally.unseen_after is not None:
             _stop_if_short_of_time(run)
             delete = partial(db.delete_expired_sessions, before=before, after=tally.unseen_after, most=SESSION_BATCH)
-            deleted = self.transactions.run(delete, run=run)
+            deleted = self._delete_once(delete, run)
             tally.sessions += deleted.deleted
             tally.amount_usdc += deleted.amount_usdc
             tally.sessions_left += deleted.left
             tally.unseen_after = deleted.last
+
+    def _delete_once(self, delete: Callable[[Connection], Deleted], run: Run) -> Deleted:
+        """Delete a batch; one whose commit was not confirmed is counted if it was done all the same (S15)."""
+        unconfirmed: list[Deleted] = []
+
+        def attempt(connection: Connection) -> Deleted:
+            for earlier in unconfirmed:
+                if earlier is not None and earlier.transaction and db.is_committed(connection, earlier.transaction):
+                    return earlier
+            unconfirmed.append(deleted := delete(connection))
+            return deleted
+
+        return self.transactions.run(attempt, run=run)
 
     def _delete_orphans(self, run: Run, before: datetime, tally: CleanupTally, *, has_notices: bool) -> None:
         """Remove the entries of deleted sessions, and those that the sweep finds (S17).
@@ -130,12 +146,13 @@ class Cleaner:
         else:
             if has_notices:
                 self._take_notices(run)
-            sweep = self._sweep(run)
-            purged = self._find_purged(run, sweep)
+            for sweep in self._sweep(run):  # noqa: B007 - the last one counts; all of them may be too many to keep
+                pass
+            purged = sweep.purged
             for board, candidates, is_settled in sweep.candidates:
                 if is_settled:
                     self.transactions.run(partial(db.drop_candidates, board=board), run=run)
-                elif candidates <= ORPHANS_ALWAYS_REMOVED or run.tick.accept_orphans:
+                elif (candidates <= ORPHANS_ALWAYS_REMOVED and board not in purged) or run.tick.accept_orphans:
                     self._clean_board(run, before, tally, board, candidates)
                 else:
                     orphans = self._count_orphans(run, before, board)
@@ -154,16 +171,15 @@ class Cleaner:
             take = partial(db.take_notices, after_id=after_id, most=NOTICE_BATCH)
             after_id = self.transactions.run(take, run=run)
 
-    def _sweep(self, run: Run) -> Sweep:
-        """Sweep one night's part, or part after part to the end if orphans are accepted; return the last."""
-        goes_on = run.tick.accept_orphans and not run.tick.dry_run
-        while True:
-            sweep = self.transactions.run(partial(self._sweep_part, run=run), run=run)
-            if not goes_on or sweep.last_id is None:
-                return sweep
+    def _sweep(self, run: Run) -> Iterator[Sweep]:
+        """Sweep one night's part, or part after part to the end if orphans are accepted."""
+        part: Sweep | None = None
+        while part is None or (run.tick.accept_orphans and part.last_id is not None):
+            part = self.transactions.run(partial(self._sweep_part, run=run, before=part), run=run)
+            yield part
 
-    def _sweep_part(self, connection: Connection, *, run: Run) -> Sweep:
-        began_after = last_id = db.get_sweep(connection)
+    def _sweep_part(self, connection: Connection, *, run: Run, before: Sweep | None) -> Sweep:
+        began_after = last_id = before.last_id if before else db.get_sweep(connection)
         boards: dict[Board, tuple[int, list[int]]] = {}
         for _ in range(SWEEP_BATCHES):
             _stop_if_short_of_time(run)
@@ -178,18 +194,24 @@ class Cleaner:
             for board, (_, orphans) in boards.items():
                 if orphans:
                     db.add_candidates(connection, board, orphans)
-        sweep = Sweep(boards=boards, last_id=last_id, candidates=db.list_candidates(connection))
+        purged = self._find_purged(connection, run, boards)
         # S28: the next part may have too few of the board to brake, and it would go little by little.
-        if last_id != began_after and not run.tick.dry_run and not self._find_purged(run, sweep):
+        if last_id != began_after and not run.tick.dry_run and not purged:
             db.set_sweep(connection, last_id)
-        return sweep
+        return Sweep(boards=boards, last_id=last_id, candidates=db.list_candidates(connection), purged=purged)
 
-    def _find_purged(self, run: Run, sweep: Sweep) -> dict[Board, Error]:
-        return {
-            board: _purge_error(board, len(orphans), f"{entries:,} entries read")
-            for board, (entries, orphans) in sweep.boards.items()
-            if self._is_purge(run, len(orphans), entries=entries)
-        }
+    def _find_purged(
+        self, connection: Connection, run: Run, boards: dict[Board, tuple[int, list[int]]]
+    ) -> dict[Board, Error]:
+        purged = {}
+        for board, (entries, ids) in boards.items():
+            orphans = len(ids)
+            # S28: a part that many boards share has few entries of each: more of such a board is read.
+            if 0 < orphans <= ORPHANS_ALWAYS_REMOVED and orphans * 100 > entries * self.orphan_limit_percent:
+                orphans, entries = db.sample_board(connection, board, most=SWEEP_BATCH)  # noqa: PLW2901
+            if self._is_purge(run, orphans, entries=entries):
+                purged[board] = _purge_error(board, orphans, f"{entries:,} entries read")
+        return purged
 
     def _is_purge(self, run: Run, orphans: int, *, entries: int) -> bool:
         return not run.tick.accept_orphans and is_purge(
@@ -202,7 +224,7 @@ class Cleaner:
         while after_id is not None and most > 0:
             _stop_if_short_of_time(run)
             delete = partial(_delete_batch, board=board, before=before, after_id=after_id, most=min(most, ORPHAN_BATCH))
-            deleted = self.transactions.run(delete, run=run)
+            deleted = self._delete_once(delete, run)
             if deleted is None:
                 tally.orphans_left += most
                 return
@@ -231,9 +253,9 @@ class Cleaner:
         return _purge_error(board, orphans, f"{entries:,} entries") if is_on else None
 
     def _preview_orphans(self, run: Run, before: datetime, tally: CleanupTally) -> None:
-        sweep = self._sweep(run)
-        purged = self._find_purged(run, sweep)
-        swept = [entry_id for _, orphans in sweep.boards.values() for entry_id in orphans]
+        parts = list(self._sweep(run))
+        purged = parts[-1].purged  # of one part, unless orphans are accepted
+        swept = [entry_id for part in parts for _, orphans in part.boards.values() for entry_id in orphans]
         preview = partial(db.preview_orphans, before=before, swept=swept)
         for board, orphans in self.transactions.run(preview, run=run):
             error = self._brake(run, board, orphans) or purged.get(board)

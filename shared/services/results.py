@@ -1,6 +1,6 @@
 """The results of the jobs in the shapes of docs/design.md, Contract: JSON-ready, their lists complete."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -146,22 +146,31 @@ def merge_leaderboard_results(earlier: Result, latest: Result) -> Result:
 
     A board that a list no longer names, since it was cut, counts as another one when it is ranked again.
     """
-    if not latest.get("leaderboards_processed") and not latest["errors"] and not earlier["errors"]:
-        return earlier
-    lists = [result.get("leaderboards", []) for result in (earlier, latest)]
+    is_idle = not latest.get("leaderboards_processed") and not latest.get("entries_updated") and not latest["errors"]
+    if is_idle and not earlier["errors"]:
+        return take_latest(latest, earlier)
     boards: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for board in (board for each in lists for board in each):
-        known = boards.get(key := (board["game_type"], board["period_type"], board["period_date"]))
-        updated = board["entries_updated"] + (known["entries_updated"] if known else 0)
-        boards[key] = {**board, "entries_updated": updated}
-    in_both = sum(map(len, lists)) - len(boards)
-    processed = _add("leaderboards_processed", earlier, latest) - in_both
-    merged = take_latest(earlier, latest) | {
-        "leaderboards_processed": processed,
+    unlisted = unlisted_ranked = 0
+    for result in (earlier, latest):
+        listed = result.get("leaderboards", [])
+        unlisted += result.get("cut", {}).get("leaderboards", len(listed)) - len(listed)
+        unlisted_ranked += result.get("leaderboards_processed", 0) - _count_ranked(listed)
+        for board in listed:
+            known = boards.get(key := (board["game_type"], board["period_type"], board["period_date"]))
+            updated = board["entries_updated"] + (known["entries_updated"] if known else 0)
+            boards[key] = {**board, "entries_updated": updated}
+    added = {
+        # A board that one attempt began and another finished is ranked once (S18).
+        "leaderboards_processed": _count_ranked(boards.values()) + unlisted_ranked,
         "entries_updated": _add("entries_updated", earlier, latest),
         "leaderboards": list(boards.values()),
     }
-    return take_latest(merged, {"cut": {"leaderboards": processed}}) if processed > len(boards) else merged
+    cut = {"cut": {"leaderboards": len(boards) + unlisted}} if unlisted else {}
+    return take_latest(take_latest(earlier, latest), added | cut)
+
+
+def _count_ranked(boards: Collection[Mapping[str, Any]]) -> int:
+    return sum(board.get("complete", True) for board in boards)
 
 
 @dataclass(kw_only=True)
@@ -210,7 +219,7 @@ def merge_cleanup_results(earlier: Result, latest: Result) -> Result:
     deleted = ("expired_sessions_deleted", "orphaned_entries_deleted", "entries_archived")
     is_idle = not any(latest.get(name) for name in deleted) and not latest["errors"]
     if is_idle and not earlier["errors"] and earlier.get("remaining") == latest.get("remaining"):
-        return earlier
+        return take_latest(latest, earlier)
     amounts = (Decimal(result.get("expired_amount_usdc", 0)) for result in (earlier, latest))
     return take_latest(earlier, latest) | {
         **{name: _add(name, earlier, latest) for name in deleted},

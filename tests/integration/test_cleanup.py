@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from pg8000 import InterfaceError
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
@@ -175,6 +177,37 @@ def test_what_was_deleted_before_the_connection_was_lost_is_counted(
     assert (outcome.result["expired_sessions_deleted"], outcome.result["expired_amount_usdc"]) == (1, "0.020000")
     assert [error["step"] for error in outcome.result["errors"]] == ["expired_sessions"]
     assert outcome.result["remaining"] is None
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_batch_whose_commit_is_not_confirmed_is_counted_once(
+    arcade: Arcade, cleaner: Clean, transactions: Transactions, monkeypatch: pytest.MonkeyPatch, *, is_committed: bool
+) -> None:
+    arcade.add_orphan(5, "2026-01-11T02:00:00Z")
+    arcade.add_session("2026-01-11T02:00:00Z", amount="0.02")
+    engine = transactions.engine
+    last = ""
+    lost: set[str] = set()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal last
+        last = statement
+
+    def lose_the_answer(connection: Any) -> None:
+        is_batch = "DELETE FROM game_sessions" in last or "DELETE FROM leaderboard_entries" in last
+        if is_committed or not is_batch or last in lost:
+            connection.commit()
+        if is_batch and last not in lost:
+            lost.add(last)
+            connection.close()
+            raise InterfaceError("network error")
+
+    monkeypatch.setattr(engine.dialect, "do_commit", lose_the_answer)
+    outcome = cleaner(make_run(SLOT))
+    assert (outcome.status, outcome.items_processed, len(lost)) == (RunStatus.SUCCEEDED, 2, 2)
+    assert outcome.result["expired_amount_usdc"] == "0.020000"
+    assert count(arcade, "game_sessions") + count(arcade, "leaderboard_entries") == 0
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from shared.app import RUNS_TABLE_CLIENT, App
 from shared.db import connection as db_connection
@@ -142,6 +142,28 @@ def test_s19_without_time_no_statement_waits(transactions: Transactions, seconds
 
 def test_s19_the_limit_of_one_run_is_not_that_of_the_next(transactions: Transactions) -> None:
     assert [limit_with(left, transactions)[0] for left in (16, 300)] == ["4000ms", "60000ms"]
+
+
+def test_s19_a_commit_has_what_is_left_then_not_what_was_left_to_the_last_statement(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A board's ranks were computed for minutes; the server falls silent at the commit."""
+    seconds_left = [300]
+    run = replace(make_run("2026-01-12T00:00:00Z"), time_left=lambda: timedelta(seconds=seconds_left[0]))
+    waits: list[float] = []
+
+    def compute(connection: Connection) -> None:
+        connection.execute(text("SELECT 1").execution_options(**{db_connection.NO_LIMIT: True}))
+        waits.append(connection.connection.dbapi_connection._usock.gettimeout())  # type: ignore[union-attr]
+        seconds_left[0] = 16
+
+    def commit(connection: Any) -> None:
+        waits.append(connection._usock.gettimeout())
+        connection.commit()
+
+    monkeypatch.setattr(transactions.engine.dialect, "do_commit", commit)
+    transactions.run(compute, run=run)
+    assert waits == [289, 5]
 
 
 @pytest.fixture

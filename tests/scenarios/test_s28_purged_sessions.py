@@ -148,6 +148,40 @@ def test_s28_a_slow_sweep_does_not_take_a_board_away_little_by_little(
     assert entries(engine) == 0
 
 
+def test_s28_boards_that_share_a_part_of_the_sweep_are_not_taken_away_little_by_little(
+    engine: Engine, arcade: Arcade, clean: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer than a hundred entries of a board in each night's part, as all-time boards have beside daily ones."""
+    monkeypatch.setattr(cleanup, "SWEEP_BATCH", 150)
+    monkeypatch.setattr(cleanup, "SWEEP_BATCHES", 1)
+    for game in ("pong", "snake", "tetris"):
+        arcade.play_many(400, LONG_AGO, game=game, period="alltime")
+    run(
+        engine,
+        "UPDATE leaderboard_entries SET id = -score * 10 - length(game_type)",  # by turns
+        UNNOTICED + "TRUNCATE game_sessions",
+    )
+    for dry_run in (False, True, False):
+        result = clean(dry_run=dry_run)
+        assert result["status"] == "partial"
+        assert [error["error"].split(" lost")[0] for error in result["result"]["errors"]] == [
+            f"150 of 150 entries read of alltime {game}" for game in ("pong", "snake", "tetris")
+        ]
+    assert entries(engine) == 1_200
+
+
+def test_s28_a_dry_run_previews_all_that_a_run_which_accepts_orphans_removes(
+    engine: Engine, arcade: Arcade, clean: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "SWEEP_BATCH", 75)
+    arcade.play_many(500, LONG_AGO, period="alltime")
+    run(engine, UNNOTICED + "TRUNCATE game_sessions")
+    previewed = clean(accept_orphans=True, dry_run=True)["result"]
+    assert candidates(engine) == 0
+    removed = clean(accept_orphans=True)["result"]
+    assert (previewed["orphaned_entries_deleted"], removed["orphaned_entries_deleted"]) == (500, 500)
+
+
 def test_s28_a_settled_board_keeps_its_entries(engine: Engine, arcade: Arcade, app: App, clean: Clean) -> None:
     """Not even counted: the day is settled before the purge, the week while its orphans wait to be accepted."""
     arcade.add_pool("2026-01-01")

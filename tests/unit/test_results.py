@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.domain.run import Result, take_latest
-from shared.runs.record import cut_to_fit
+from shared.runs.record import count_numbers, cut_to_fit
 from shared.services.results import merge_cleanup_results, merge_leaderboard_results, merge_prize_pool_results
 
 FAILED = {"errors": [{"error": "the database is gone"}]}  # of an attempt that an exception ended
@@ -70,6 +70,7 @@ def test_a_list_of_pools_that_was_cut_keeps_its_true_length_and_gives_way_to_a_l
 def test_a_cut_list_of_errors_goes_with_the_errors() -> None:
     cut = cut_to_fit(pools(1, errors=100), max_bytes=500)
     assert cut["cut"] == {"errors": 100}
+    assert count_numbers(cut)["errors"] == 100
     assert merge_prize_pool_results(pools(1, 2), cut) == pools(1, 2) | {
         "pools_processed": 102, "errors": cut["errors"], "cut": {"errors": 100}
     }  # fmt: skip
@@ -97,6 +98,39 @@ def test_the_totals_of_boards_stay_true_when_the_list_was_cut() -> None:
     assert (merged["leaderboards_processed"], merged["entries_updated"]) == (101, 202)
     assert (merged["cut"], len(merged["leaderboards"])) == ({"leaderboards": 101}, kept + 1)
     assert cut_to_fit(merged, max_bytes=2000)["cut"] == {"leaderboards": 101}
+
+
+def unfinished(updated: int) -> dict[str, Any]:
+    """Of an attempt that stopped in the middle of the board of pong."""
+    result = boards({"pong": updated})
+    return result | {"leaderboards_processed": 0, "leaderboards": [result["leaderboards"][0] | {"complete": False}]}
+
+
+def test_a_board_that_one_attempt_began_and_another_finished_is_one_board() -> None:
+    assert merge_leaderboard_results(unfinished(5000), boards({"pong": 7})) == boards({"pong": 5007})
+    assert merge_leaderboard_results(unfinished(5000), boards({"pong": 0})) == boards({"pong": 5000})
+    both = merge_leaderboard_results(unfinished(5000), boards({"pong": 7, "snake": 1}))
+    assert both == boards({"pong": 5007, "snake": 1})
+
+
+def test_what_several_attempts_wrote_to_a_board_that_none_finished_adds_up() -> None:
+    assert merge_leaderboard_results(unfinished(5000), unfinished(3000)) == unfinished(8000)
+
+
+def test_a_list_of_boards_that_was_cut_counts_neither_more_nor_fewer_than_there_are() -> None:
+    stored = cut_to_fit(boards({f"game{n}": 2 for n in range(100)}), max_bytes=3000)
+    merged = merge_leaderboard_results(stored, unfinished(3))
+    assert (merged["leaderboards_processed"], merged["cut"]) == (100, {"leaderboards": 101})
+    merged = merge_leaderboard_results(merged, boards({"pong": 1}))
+    assert (merged["leaderboards_processed"], merged["cut"]) == (101, {"leaderboards": 101})
+
+
+@pytest.mark.parametrize(
+    ("merge", "idle"),
+    [(merge_leaderboard_results, boards({})), (merge_cleanup_results, cleaned(0, "0.000000", left=None))],
+)
+def test_after_an_attempt_that_had_no_time_at_all_a_result_has_its_shape(merge: Any, idle: dict[str, Any]) -> None:
+    assert merge({"errors": []}, idle) == idle
 
 
 def test_what_was_cleaned_adds_up_and_the_rest_is_the_latest() -> None:
