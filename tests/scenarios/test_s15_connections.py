@@ -19,6 +19,7 @@ from sqlalchemy import Engine, QueuePool, event, text
 
 from infra.local import postgres
 from infra.local.emulator import Emulator
+from infra.schema.roles import grant_statements
 from shared.app import App, build_app
 from shared.config import ConfigError
 from shared.runs.runner import RunNotSucceededError
@@ -73,7 +74,8 @@ def role(engine: Engine) -> Iterator[Role]:
     role = Role(engine, f"jobs_{uuid4().hex[:12]}")
     with engine.begin() as connection:
         connection.execute(text(f"CREATE ROLE {role.name} LOGIN PASSWORD '{PASSWORD}'"))
-        connection.execute(text(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role.name}"))
+        for statement in grant_statements(role.name):
+            connection.execute(text(statement))
     yield role
     with engine.begin() as connection:
         connection.execute(text(f"DROP OWNED BY {role.name} CASCADE"))
