@@ -147,10 +147,11 @@ def _set_based(engine: Engine) -> float:
         "ALTER TABLE plain ADD PRIMARY KEY (id)",
         "CREATE UNIQUE INDEX ON plain (player_address, game_type, period_type, period_date)",
         "CREATE INDEX ON plain (game_type, period_type, period_date, score DESC, created_at, id)",
-        "UPDATE plain SET rank = NULL WHERE id % 1000 = 0",
+        f"UPDATE plain SET rank = placed.place FROM (SELECT id, row_number() OVER (ORDER BY {ORDER_BY}) AS place"
+        " FROM plain) AS placed WHERE plain.id = placed.id",
         "VACUUM (FULL, ANALYZE) plain",
-        # Every rank moves by one: a new best score.
-        "UPDATE plain SET score = 999999999 WHERE id = (SELECT max(id) FROM plain)",
+        # Every rank moves by one: the last entry becomes the first.
+        "UPDATE plain SET score = 999999999 WHERE id = (SELECT id FROM plain ORDER BY score, created_at DESC LIMIT 1)",
         "CHECKPOINT",
     )
     seconds = timed(lambda: run(engine, _SET_BASED.format(order=ORDER_BY)))
