@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from infra.local.postgres import Server
 from tests.benchmarks.database import SETTINGS, serve
 from tests.benchmarks.rows import Row
 from tests.sql import open_database, rows
@@ -29,16 +30,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the sizes; nothing is written")
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=[])
     options = parser.parse_args()
-    console = Console()
+    console = Console(soft_wrap=True)
     started = time.monotonic()
     found: list[Row] = []
     with serve() as server:
         [(version,)] = rows(open_database(server.admin_url), "SHOW server_version")
         for name in options.names or NAMES:
-            measure = importlib.import_module(f"tests.benchmarks.{name}").measure
-            needs = inspect.signature(measure).parameters
             began = time.monotonic()
-            measured = measure(*([server] if "server" in needs else []), quick=options.quick)
+            try:
+                measured = _measure(name, server, quick=options.quick)
+            except Exception as error:  # noqa: BLE001 - the others are measured anyway, and it is not met
+                console.print_exception()
+                failure = f"{type(error).__name__}: {error}".splitlines()[0]
+                measured = [Row(measure=name, against="", target="", figures=failure, is_met=False)]
             found += measured
             for row in measured:
                 console.print(f"{row.measure}: {row.figures} [{row.verdict}]", markup=False, soft_wrap=True)
@@ -51,6 +55,13 @@ def main() -> None:
         PAGE.write_text(_page(found, version, time.monotonic() - started), encoding="utf-8")
         console.print(f"written to {PAGE.relative_to(PAGE.parent.parent)}")
     sys.exit(any(row.is_met is False for row in found) and not options.quick)
+
+
+def _measure(name: str, server: Server, *, quick: bool) -> list[Row]:
+    measure = importlib.import_module(f"tests.benchmarks.{name}").measure
+    needs_server = "server" in inspect.signature(measure).parameters
+    rows: list[Row] = measure(*([server] if needs_server else []), quick=quick)
+    return rows
 
 
 def _page(found: list[Row], version: str, seconds: float) -> str:
