@@ -29,7 +29,7 @@ class Plan:
     @property
     def nodes(self) -> list[dict[str, Any]]:
         """All nodes that were executed, a parent before its children."""
-        return list(_walk(self.root))
+        return list(walk(self.root))
 
     @property
     def kinds(self) -> list[str]:
@@ -89,8 +89,9 @@ def explain(engine: Engine, statement: Statement) -> Plan:
     return Plan(found["Plan"])
 
 
-def _walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan that were executed, a parent before its children."""
     if node["Actual Loops"]:
         yield node
         for child in node.get("Plans", []):
-            yield from _walk(child)
+            yield from walk(child)

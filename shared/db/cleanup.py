@@ -384,9 +384,7 @@ _DELETE_ORPHANS = text(f"""
         RETURNING id
     ), dropped AS (
         DELETE FROM arcade_jobs_orphans
-        WHERE ctid = ANY (ARRAY(
-            SELECT place FROM found WHERE is_none UNION ALL SELECT place FROM found JOIN deleted ON id = entry_id
-        ))
+        WHERE ctid = ANY (ARRAY(SELECT place FROM found WHERE is_none OR entry_id IN (SELECT id FROM deleted)))
     )
     SELECT (SELECT count(*) FROM deleted), count(*) FILTER (WHERE is_orphan), count(*), max(entry_id),
            CAST(pg_current_xact_id() AS text)

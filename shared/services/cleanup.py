@@ -20,7 +20,7 @@ from shared.services.calendar import read_calendar
 from shared.services.results import CleanupTally, cleanup_result, merge_cleanup_results
 from shared.services.transactions import Transactions
 
-SESSION_BATCH = 5_000  # sessions deleted in one transaction
+SESSION_BATCH = 10_000  # sessions deleted in one transaction
 NOTICE_BATCH = 5_000  # deleted sessions whose entries are searched in one transaction
 SWEEP_BATCH = 5_000  # entries read by one statement
 SWEEP_BATCHES = 2  # of one night

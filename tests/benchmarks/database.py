@@ -48,12 +48,12 @@ _PLAYS = """
         (session_id, game_type, player_address, score, period_type, period_date, created_at)
     SELECT id, game_type, player_address, score, '{period}', '{date}', completed_at FROM session
 """
+# In the order in which they began, as a table that grows has them.
 _SESSIONS = """
     INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, score, status, created_at, completed_at)
-    SELECT gen_random_uuid(), 'pong', '0x' || n, 0.01, CASE '{status}' WHEN 'completed' THEN n END, '{status}',
-        date '{day}' + interval '1 second' * (n % 80000),
-        CASE '{status}' WHEN 'completed' THEN date '{day}' + interval '1 second' * (n % 80000 + 60) END
-    FROM generate_series({first}, {last}) AS n
+    SELECT gen_random_uuid(), 'pong', '0x' || n, 0.01, CASE '{status}' WHEN 'completed' THEN n END, '{status}', began,
+        CASE '{status}' WHEN 'completed' THEN began + interval '1 minute' END
+    FROM generate_series({first}, {last}) AS n, LATERAL (SELECT date '2026-01-01' + interval '1 day' * n / {count} AS began) AS day
 """
 _DEFINITIONS = """
     SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
@@ -115,7 +115,7 @@ def fill(engine: Engine, *, boards: Sequence[Board] = (), completed: int = 0, ac
         for status, count in (("completed", completed), ("active", active)):
             for first in range(1, count + 1, FILL):
                 last = min(first + FILL - 1, count)
-                connection.exec_driver_sql(_SESSIONS.format(status=status, day="2026-01-01", first=first, last=last))
+                connection.exec_driver_sql(_SESSIONS.format(status=status, count=count, first=first, last=last))
         connection.exec_driver_sql(
             "INSERT INTO leaderboards (game_type, period_type, period_date, is_pending)"
             " SELECT DISTINCT game_type, period_type, period_date, false FROM leaderboard_entries"

@@ -19,6 +19,7 @@ from tests.fakes import FakeContext
 from tests.jobs import invoke
 from tests.locks import TIMEOUT, await_lock
 from tests.sql import rows, run
+from tests.statements import walk
 
 LAST_NIGHT = "2026-01-11T10:00:00Z"
 TABLES = ("game_sessions", "leaderboard_entries")
@@ -132,6 +133,33 @@ def test_s17_the_entries_of_a_deleted_session_are_found_by_their_keys(
     assert rows(engine, "SELECT DISTINCT player_address FROM leaderboard_entries") == [("0xkept",)]
     assert rows(engine, "SELECT * FROM arcade_jobs_deleted_sessions") == []
     assert rows(engine, "SELECT * FROM arcade_jobs_orphans") == []
+
+
+def test_s17_the_orphans_of_a_batch_are_not_compared_with_each_other(
+    engine: Engine, arcade: Arcade, app: App
+) -> None:
+    """With hash and merge joins off, a join within the batch would take as many steps as the square of its rows."""
+    orphans = 300
+    arcade.play_many(orphans, LAST_NIGHT)
+    arcade.execute(
+        "INSERT INTO arcade_jobs_orphans SELECT id, game_type, period_type, period_date FROM leaderboard_entries",
+        "DELETE FROM game_sessions",
+    )
+    plans: list[dict[str, Any]] = []
+
+    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "unlocked" in statement and "arcade_jobs_orphans" in statement:
+            cursor.execute("SAVEPOINT before")
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+            [[plan]] = cursor.fetchall()
+            cursor.execute("ROLLBACK TO before")
+            plans.append(plan[0]["Plan"])
+
+    event.listen(app.engine, "before_cursor_execute", explain)
+    assert clean(app, accept_orphans=True)["result"]["orphaned_entries_deleted"] == orphans
+    [plan] = plans
+    assert max(node["Actual Rows"] * node["Actual Loops"] for node in walk(plan)) == orphans
+    assert sum(node.get("Rows Removed by Join Filter", 0) for node in walk(plan)) == 0
 
 
 def test_s17_an_id_far_ahead_of_the_others_or_below_zero_costs_nothing(
