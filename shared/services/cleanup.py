@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from shared.db import cleanup as db
+from shared.db import orphaned_entries as db
+from shared.db.batches import is_committed
 from shared.db.errors import describe, is_connection_lost
+from shared.db.expired_sessions import DeletedSessions, count_expired_sessions, delete_expired_sessions
 from shared.domain.board import Board
 from shared.domain.periods import PeriodType
 from shared.domain.retention import ORPHANS_ALWAYS_REMOVED, expiry_cutoff, is_purge
@@ -26,7 +28,7 @@ SWEEP_BATCH = 5_000  # entries read by one statement
 SWEEP_BATCHES = 2  # of one night
 ORPHAN_BATCH = 2_000  # entries deleted in one transaction
 
-Deleted = TypeVar("Deleted", bound=db.DeletedSessions | db.DeletedOrphans | None)
+Deleted = TypeVar("Deleted", bound=DeletedSessions | db.DeletedOrphans | None)
 Error = dict[str, Any]  # names a step or a board, and its `error` in one line
 
 
@@ -109,12 +111,12 @@ class Cleaner:
 
     def _delete_sessions(self, run: Run, before: datetime, tally: CleanupTally) -> None:
         if run.tick.dry_run:
-            count = partial(db.count_expired_sessions, before=before)
+            count = partial(count_expired_sessions, before=before)
             tally.sessions, tally.amount_usdc = self.transactions.run(count, run=run)
             tally.unseen_after = None
         while tally.unseen_after is not None:
             _stop_if_short_of_time(run)
-            delete = partial(db.delete_expired_sessions, before=before, after=tally.unseen_after, most=SESSION_BATCH)
+            delete = partial(delete_expired_sessions, before=before, after=tally.unseen_after, most=SESSION_BATCH)
             deleted = self._delete_once(delete, run)
             tally.sessions += deleted.deleted
             tally.amount_usdc += deleted.amount_usdc
@@ -127,7 +129,7 @@ class Cleaner:
 
         def attempt(connection: Connection) -> Deleted:
             for earlier in unconfirmed:
-                if earlier is not None and earlier.transaction and db.is_committed(connection, earlier.transaction):
+                if earlier is not None and earlier.transaction and is_committed(connection, earlier.transaction):
                     return earlier
             unconfirmed.append(deleted := delete(connection))
             return deleted
@@ -271,7 +273,7 @@ class Cleaner:
             return None
         unseen = 0
         if tally.unseen_after is not None:
-            count = partial(db.count_expired_sessions, before=before, after=tally.unseen_after)
+            count = partial(count_expired_sessions, before=before, after=tally.unseen_after)
             try:
                 unseen, _ = self.transactions.run(count, run=run)
             except OutOfTimeError:

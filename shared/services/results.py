@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.db.cleanup import FIRST_SESSION, SessionKey
+from shared.db.expired_sessions import FIRST_SESSION, SessionKey
 from shared.db.prize_pool import Pool, SettledPool
 from shared.domain.board import Board
 from shared.domain.periods import Calendar, is_late

@@ -53,7 +53,8 @@ _SESSIONS = """
     INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, score, status, created_at, completed_at)
     SELECT gen_random_uuid(), 'pong', '0x' || n, 0.01, CASE '{status}' WHEN 'completed' THEN n END, '{status}', began,
         CASE '{status}' WHEN 'completed' THEN began + interval '1 minute' END
-    FROM generate_series({first}, {last}) AS n, LATERAL (SELECT date '2026-01-01' + interval '1 day' * n / {count} AS began) AS day
+    FROM generate_series({first}, {last}) AS n,
+        LATERAL (SELECT date '2026-01-01' + interval '1 day' * n / {count} AS began) AS time
 """
 _DEFINITIONS = """
     SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),

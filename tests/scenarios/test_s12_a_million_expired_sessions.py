@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from shared.app import App
-from shared.db.cleanup import FIRST_SESSION, delete_expired_sessions
 from shared.db.connection import open_engine
+from shared.db.expired_sessions import FIRST_SESSION, delete_expired_sessions
 from shared.domain.run import STOP_BEFORE_LIMIT
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, FakeContext, scheduled_event

@@ -135,9 +135,7 @@ def test_s17_the_entries_of_a_deleted_session_are_found_by_their_keys(
     assert rows(engine, "SELECT * FROM arcade_jobs_orphans") == []
 
 
-def test_s17_the_orphans_of_a_batch_are_not_compared_with_each_other(
-    engine: Engine, arcade: Arcade, app: App
-) -> None:
+def test_s17_the_orphans_of_a_batch_are_not_compared_with_each_other(arcade: Arcade, app: App) -> None:
     """With hash and merge joins off, a join within the batch would take as many steps as the square of its rows."""
     orphans = 300
     arcade.play_many(orphans, LAST_NIGHT)

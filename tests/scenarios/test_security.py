@@ -30,9 +30,9 @@ ALLOWED = {
     "infra/schema/rows.py": "names from the catalog, quoted by the server",
     "infra/schema/session.py": "frozen statements; a schema's name, quoted; a number",
     "infra/schema/upgrade.py": "a schema's name, quoted",
-    "shared/db/cleanup.py": "the condition on a board, a constant",
     "shared/db/connection.py": "a number of milliseconds",
     "shared/db/leaderboard.py": "the ranking order, a constant",
+    "shared/db/orphaned_entries.py": "the condition on a board, a constant",
     "shared/db/prize_pool.py": "the ranking order, a constant",
 }
 HOSTILE = [

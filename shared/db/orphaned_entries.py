@@ -1,35 +1,14 @@
-"""The statements of cleanup (docs/design.md, Cleaning). Each runs in the caller's transaction."""
+"""The statements for orphaned entries (docs/design.md, Cleaning). Each runs in the caller's transaction."""
 # ruff: noqa: S608 - parts that statements share are put in; all values are parameters
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from shared.db.batches import walk_by_key
 from shared.domain.board import Board
-
-
-class SessionKey(NamedTuple):
-    """A position in the sessions, which are walked by age, then id."""
-
-    created_at: datetime
-    id: UUID
-
-
-class DeletedSessions(NamedTuple):
-    """A batch of sessions; the amount in USDC. `left` are locked; `last` is None when the walk is at its end.
-
-    `transaction` is its id; None if it changed nothing.
-    """
-
-    deleted: int
-    amount_usdc: Decimal
-    left: int
-    last: SessionKey | None
-    transaction: str | None = None
 
 
 class SweptBoard(NamedTuple):
@@ -74,7 +53,6 @@ class DeletedOrphans(NamedTuple):
     transaction: str
 
 
-FIRST_SESSION = SessionKey(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))  # before every session
 BEFORE_ALL_IDS = -(2**63)  # of entries, notices and candidates: an id may be 0 or negative
 
 _HAS_NOTICES = text("""
@@ -90,73 +68,6 @@ def has_notices(connection: Connection) -> bool:
     """
     found: bool = connection.execute(_HAS_NOTICES).scalar_one()
     return found
-
-
-# S12, S17: the planner would read the whole table for each batch, to hash it (with fresh statistics) or to sort it
-# (with old ones). The index has the order, and the ids are probed one by one.
-_WALK_BY_KEY = text("""
-    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-           set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true)
-""")
-
-# S13: only what is still active; a completed session may back a winner.
-# A row that is locked cannot move, so its place (ctid) is as good as its key, and need not be searched for again. Of a
-# row that changed since the statement began the new place is locked, where this statement sees nothing: it stays.
-_DELETE_EXPIRED_SESSIONS = text("""
-    WITH batch AS (
-        SELECT ctid, created_at, id FROM game_sessions
-        WHERE status = 'active' AND created_at < :before AND (created_at, id) > (:after_created_at, :after_id)
-        ORDER BY created_at, id
-        LIMIT :most
-    ), unlocked AS (
-        SELECT ctid FROM game_sessions WHERE ctid = ANY (ARRAY(SELECT ctid FROM batch)) AND status = 'active'
-        FOR UPDATE SKIP LOCKED
-    ), deleted AS (
-        DELETE FROM game_sessions WHERE ctid = ANY (ARRAY(SELECT ctid FROM unlocked))
-        RETURNING amount_paid_usdc
-    )
-    SELECT (SELECT count(*) FROM deleted), (SELECT coalesce(sum(amount_paid_usdc), 0) FROM deleted),
-           (SELECT count(*) FROM batch), created_at, id, CAST(pg_current_xact_id() AS text)
-    FROM batch
-    ORDER BY created_at DESC, id DESC
-    LIMIT 1
-""")
-
-
-def delete_expired_sessions(
-    connection: Connection, *, before: datetime, after: SessionKey, most: int
-) -> DeletedSessions:
-    """Delete the next unfinished sessions that were created before an instant; leave those that are locked.
-
-    Args:
-        connection: in whose transaction.
-        before: sessions created then or later stay.
-        after: the last session of the batch before: the walk never starts again at its dead rows.
-        most: sessions in a batch.
-    """
-    connection.execute(_WALK_BY_KEY)
-    parameters = {"before": before, "after_created_at": after.created_at, "after_id": after.id, "most": most}
-    row = connection.execute(_DELETE_EXPIRED_SESSIONS, parameters).one_or_none()
-    if row is None:
-        return DeletedSessions(0, Decimal(0), 0, None)
-    deleted, amount, found, created_at, session_id, transaction = row
-    last = SessionKey(created_at, session_id) if found == most else None
-    return DeletedSessions(deleted, amount, found - deleted, last, transaction)
-
-
-_COUNT_EXPIRED_SESSIONS = text("""
-    SELECT count(*), coalesce(sum(amount_paid_usdc), 0) FROM game_sessions
-    WHERE status = 'active' AND created_at < :before AND (created_at, id) > (:after_created_at, :after_id)
-""")
-
-
-def count_expired_sessions(
-    connection: Connection, *, before: datetime, after: SessionKey = FIRST_SESSION
-) -> tuple[int, Decimal]:
-    """How many unfinished sessions after a key were created before an instant, and what was paid for them in USDC."""
-    parameters = {"before": before, "after_created_at": after.created_at, "after_id": after.id}
-    sessions, amount = connection.execute(_COUNT_EXPIRED_SESSIONS, parameters).one()
-    return sessions, amount
 
 
 # S17: found by the player, the game and the period, never by reading all entries. The local date of an instant is that
@@ -202,7 +113,7 @@ def take_notices(connection: Connection, *, after_id: int, most: int) -> int | N
     Returns:
         The last notice's id; None when none is left.
     """
-    connection.execute(_WALK_BY_KEY)
+    walk_by_key(connection)
     taken, last_id = connection.execute(_TAKE_NOTICES, {"after_id": after_id, "most": most}).one()
     return last_id if taken == most else None
 
@@ -246,7 +157,7 @@ _SWEEP_ENTRIES = text(f"""
 
 def sweep_entries(connection: Connection, *, after_id: int | None, most: int) -> SweptEntries:
     """Read the next entries by id, and find those whose session does not exist."""
-    connection.execute(_WALK_BY_KEY)
+    walk_by_key(connection)
     parameters = {"after_id": BEFORE_ALL_IDS if after_id is None else after_id, "most": most}
     rows = connection.execute(_SWEEP_ENTRIES, parameters).all()
     boards = [
@@ -315,7 +226,7 @@ _COUNT_ORPHANS = text(f"""
 
 def count_orphans(connection: Connection, board: Board, *, before: datetime, after_id: int, most: int) -> Orphans:
     """How many of a board's next candidates are orphans whose score was reached before an instant."""
-    connection.execute(_WALK_BY_KEY)
+    walk_by_key(connection)
     parameters = {**board.key, "before": before, "after_id": after_id, "most": most}
     orphans, found, last_id = connection.execute(_COUNT_ORPHANS, parameters).one()
     return Orphans(orphans, last_id if found == most else None)
@@ -328,7 +239,7 @@ _COUNT_ENTRIES = text(f"""
 
 def count_entries(connection: Connection, board: Board, *, most: int | None) -> int:
     """How many entries a board has; no more than `most` are read."""
-    connection.execute(_WALK_BY_KEY)
+    walk_by_key(connection)
     count: int = connection.execute(_COUNT_ENTRIES, {**board.key, "most": most}).scalar_one()
     return count
 
@@ -342,7 +253,7 @@ _SAMPLE_BOARD = text(f"""
 
 def sample_board(connection: Connection, board: Board, *, most: int) -> tuple[int, int]:
     """How many of a board's entries have no session, and how many were read: no more than `most`."""
-    connection.execute(_WALK_BY_KEY)
+    walk_by_key(connection)
     orphans, entries = connection.execute(_SAMPLE_BOARD, {**board.key, "most": most}).one()
     return orphans, entries
 
@@ -400,19 +311,10 @@ def delete_orphans(
     Entries that a player or a ranking holds are left. They are taken by id here, which is outside the lock order: to
     wait for one while holding another could be a deadlock (S08).
     """
-    connection.execute(_WALK_BY_KEY)
+    walk_by_key(connection)
     parameters = {**board.key, "before": before, "after_id": after_id, "most": most}
     deleted, orphans, found, last_id, transaction = connection.execute(_DELETE_ORPHANS, parameters).one()
     return DeletedOrphans(deleted, orphans - deleted, last_id if found == most else None, transaction)
-
-
-_IS_COMMITTED = text("SELECT pg_xact_status(CAST(CAST(:transaction AS text) AS xid8)) IS NOT DISTINCT FROM 'committed'")
-
-
-def is_committed(connection: Connection, transaction: str) -> bool:
-    """Whether a transaction of this server has committed."""
-    committed: bool = connection.execute(_IS_COMMITTED, {"transaction": transaction}).scalar_one()
-    return committed
 
 
 _PREVIEW_ORPHANS = text(f"""
@@ -435,6 +337,6 @@ _PREVIEW_ORPHANS = text(f"""
 
 def preview_orphans(connection: Connection, *, before: datetime, swept: Sequence[int]) -> list[tuple[Board, int]]:
     """How many orphans each board has among its candidates, the entries of notices, and those that a sweep found."""
-    connection.execute(_WALK_BY_KEY)
+    walk_by_key(connection)
     rows = connection.execute(_PREVIEW_ORPHANS, {"before": before, "swept": list(swept)})
     return [(Board.from_key(game, period, day), count) for game, period, day, count in rows]
