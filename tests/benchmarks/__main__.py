@@ -70,6 +70,7 @@ def _page(found: list[Row], version: str, seconds: float) -> str:
     lines = "\n".join(
         f"| {row.measure} | {row.against} | {row.target} | {row.figures} | {row.verdict} |" for row in found
     )
+    short = "\n".join(f"- **{row.measure}**: {row.shortfall}" for row in found if row.is_met is False)
     return f"""# Benchmarks
 
 Written by `make bench`, {datetime.now(UTC):%Y-%m-%d}, in {seconds / 60:.0f} minutes, on {os.cpu_count()} cores
@@ -81,6 +82,10 @@ Ratios are of one run: what is compared was measured in turns, on the same serve
 | measure | against | target | measured | |
 |---|---|---|---|---|
 {lines}
+
+## What is not met, and why
+
+{short or "Nothing."}
 """
 
 

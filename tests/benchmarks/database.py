@@ -7,9 +7,11 @@ and analyzed, as autovacuum leaves it.
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -102,28 +104,35 @@ def database(server: postgres.Server, *, template: str | None = None) -> Iterato
 
 
 def fill(engine: Engine, *, boards: Sequence[Board] = (), completed: int = 0, active: int = 0) -> None:
-    """Write boards with their sessions, and further sessions of 2026-01-01 without entries."""
+    """Write boards with their sessions, and further sessions of 2026-01-01 without entries; on two connections."""
+    statements = []
+    for board in boards:
+        key = {"game": board.game, "day": board.day, "period": board.period, "date": board.period_date}
+        statements += [_PLAYS.format(**key, first=first, last=last) for first, last in _parts(board.entries)]
+    for status, count in (("completed", completed), ("active", active)):
+        statements += [_SESSIONS.format(status=status, count=count, first=a, last=b) for a, b in _parts(count)]
     definitions = rows(engine, _DEFINITIONS)
     run(engine, *(drop for drop, _ in definitions))
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(partial(_write, engine), statements))
+    run(
+        engine,
+        "INSERT INTO leaderboards (game_type, period_type, period_date, is_pending)"
+        " SELECT DISTINCT game_type, period_type, period_date, false FROM leaderboard_entries ON CONFLICT DO NOTHING",
+        *(create for _, create in definitions),
+    )
+    settle_down(engine)
+
+
+def _parts(count: int) -> list[tuple[int, int]]:
+    return [(first, min(first + FILL - 1, count)) for first in range(1, count + 1, FILL)]
+
+
+def _write(engine: Engine, statement: str) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-        for board in boards:
-            key = {"game": board.game, "day": board.day, "period": board.period, "date": board.period_date}
-            for first in range(1, board.entries + 1, FILL):
-                last = min(first + FILL - 1, board.entries)
-                connection.exec_driver_sql(_PLAYS.format(**key, first=first, last=last))
-        for status, count in (("completed", completed), ("active", active)):
-            for first in range(1, count + 1, FILL):
-                last = min(first + FILL - 1, count)
-                connection.exec_driver_sql(_SESSIONS.format(status=status, count=count, first=first, last=last))
-        connection.exec_driver_sql(
-            "INSERT INTO leaderboards (game_type, period_type, period_date, is_pending)"
-            " SELECT DISTINCT game_type, period_type, period_date, false FROM leaderboard_entries"
-            " ON CONFLICT DO NOTHING"
-        )
-    run(engine, *(create for _, create in definitions))
-    settle_down(engine)
+        connection.exec_driver_sql(statement)
 
 
 def settle_down(engine: Engine) -> None:

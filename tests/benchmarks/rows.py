@@ -15,6 +15,7 @@ class Row:
         target: what it should be.
         figures: what was measured, with units and spread.
         is_met: None where there is no target.
+        shortfall: if it may not be met: the reason that profiling found, and what would change it.
     """
 
     measure: str
@@ -22,6 +23,7 @@ class Row:
     target: str
     figures: str
     is_met: bool | None = None
+    shortfall: str = ""
 
     @property
     def verdict(self) -> str:
