@@ -6,7 +6,6 @@ Nothing starts before a test requests it, and the unit tests may not (tests/unit
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import boto3
 import pytest
@@ -28,7 +27,7 @@ from tests.arcade import Arcade
 from tests.fakes import FakeClock
 from tests.fakes.dynamodb import one_at_a_time
 from tests.jobs import StartApp
-from tests.sql import open_database
+from tests.sql import new_database
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -57,22 +56,17 @@ def server() -> Iterator[postgres.Server]:
 @pytest.fixture(scope="session")
 def template(server: postgres.Server) -> Iterator[str]:
     """The name of a migrated database to copy: 0.1 s instead of a migration for each test."""
-    name = f"template_{uuid4().hex[:12]}"
-    engine = open_database(server.create_database(name))
-    migrations.upgrade(engine)
-    engine.dispose()
-    yield name
-    server.drop_database(name)
+    with new_database(server, "template") as engine:
+        migrations.upgrade(engine)
+        engine.dispose()  # a database that is connected to cannot be copied
+        yield str(engine.url.database)
 
 
 @pytest.fixture
 def engine(server: postgres.Server, template: str) -> Iterator[Engine]:
     """An engine on a fresh, migrated database."""
-    name = f"test_{uuid4().hex[:12]}"
-    engine = open_database(server.create_database(name, template=template))
-    yield engine
-    engine.dispose()
-    server.drop_database(name)
+    with new_database(server, "test", template=template) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -1,13 +1,32 @@
 """A database for a test: engines on it, and statements as an operator runs them in psql, each its own transaction."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import URL, Engine, create_engine
+
+from infra.local import postgres
 
 
 def open_database(url: URL, **options: Any) -> Engine:
     """An engine without TLS: pg8000 would build a context for each connection, which takes longer than to connect."""
     return create_engine(url, connect_args={"ssl_context": False}, **options)
+
+
+@contextmanager
+def new_database(
+    server: postgres.Server, prefix: str, *, template: str | None = None, **options: Any
+) -> Iterator[Engine]:
+    """An engine on a database of its own, empty or a copy, which is dropped in the end."""
+    name = f"{prefix}_{uuid4().hex[:12]}"
+    engine = open_database(server.create_database(name, template=template), **options)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+        server.drop_database(name)
 
 
 def run(engine: Engine, *statements: str) -> None:

@@ -1,4 +1,4 @@
-"""Databases that are not migrated yet, and the command on a deployment that is emulated in this process."""
+"""Databases that are not upgraded yet, and the command on a deployment that is emulated in this process."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -13,8 +13,12 @@ from infra.cli.options import Target
 from infra.cli.terminal import out
 from infra.deployed import dead_letters
 from infra.local import postgres
+from infra.schema.data_api import DataApi
+from tests.fakes.data_api import FakeDataApi
 from tests.fakes.stage import FakeStage, make_stage
-from tests.sql import open_database
+from tests.integration.cluster import Cluster, create_cluster
+from tests.integration.upgraded import earlier_databases
+from tests.sql import new_database, rows, run
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -54,11 +58,8 @@ INSERT INTO prize_pools (game_type, period_type, period_date, status, winner_add
 @pytest.fixture
 def empty(server: postgres.Server) -> Iterator[Engine]:
     """An engine on an empty database."""
-    name = f"empty_{uuid4().hex[:12]}"
-    engine = open_database(server.create_database(name))
-    yield engine
-    engine.dispose()
-    server.drop_database(name)
+    with new_database(server, "empty") as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -82,3 +83,52 @@ def command(stage: FakeStage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.setattr(Target, "deployment", lambda _: stage.deployment)
     monkeypatch.setattr(out, "width", 200)
     return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def cluster(server: postgres.Server) -> Iterator[Cluster]:
+    with create_cluster(server) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def earlier(server: postgres.Server) -> Iterator[dict[str, str]]:
+    """By revision, the name of a database of it with rows."""
+    with earlier_databases(server) as names:
+        yield names
+
+
+@pytest.fixture
+def first(server: postgres.Server, earlier: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A database of the first revision, or of the one in the test's parameter."""
+    with new_database(server, "upgraded", template=earlier[getattr(request, "param", "0001")]) as engine:
+        yield engine
+
+
+@pytest.fixture
+def fake(first: Engine) -> FakeDataApi:
+    """The Data API of that database."""
+    return FakeDataApi(first.url)
+
+
+@pytest.fixture
+def api(first: Engine, fake: FakeDataApi) -> Iterator[Callable[[], DataApi]]:
+    """Makes clients of it, for an admin who owns the tables."""
+    jobs = f"jobs_{uuid4().hex[:12]}"
+    run(first, "DO $$ BEGIN CREATE ROLE rds_iam; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
+
+    def make() -> DataApi:
+        return DataApi(
+            client=fake.client,
+            cluster=fake.cluster,
+            secret=fake.secret,
+            database=first.url.database or "",
+            jobs_role=jobs,
+            report=lambda _: None,
+            sleep=lambda _: None,
+        )
+
+    yield make
+    first.dispose()
+    for (role,) in rows(first, f"SELECT rolname::text FROM pg_roles WHERE rolname ~ '^{jobs}'"):
+        run(first, f"DROP OWNED BY {role}", f"DROP ROLE {role}")

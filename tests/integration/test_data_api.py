@@ -1,112 +1,21 @@
 """`db upgrade` and `db check` through the Data API, whose fake executes on real PostgreSQL."""
 
 import contextlib
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Any
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from infra import schema as migrations
-from infra.cli import app as command
-from infra.cli.options import Target
-from infra.deployed.deployment import Deployment
-from infra.local import postgres
 from infra.schema import data_api, guarded, roles, tables
-from infra.schema.data_api import DataApi
 from infra.schema.revisions import head
 from infra.schema.timezones import TimezoneChangeError
-from tests.fakes.data_api import FakeDataApi
+from tests.integration.cluster import Cluster
 from tests.integration.conftest import PLATFORM
 from tests.sql import open_database
-
-
-@dataclass
-class Cluster:
-    """A database as RDS creates it: an admin that is no superuser owns it, and the role rds_iam exists."""
-
-    engine: Engine
-    fake: FakeDataApi
-    jobs_role: str
-    timezone: str = "UTC"
-    lines: list[str] = field(default_factory=list)
-    pauses: list[float] = field(default_factory=list)
-
-    def deployment(self, **outputs: str) -> Deployment:
-        return Deployment(
-            stage="dev",
-            account="123456789012",
-            caller="arn:aws:iam::123456789012:user/operator",
-            session=self.fake.session,
-            endpoint=None,
-            outputs=outputs
-            or {
-                "DatabaseClusterArn": self.fake.cluster,
-                "DatabaseAdminSecretArn": self.fake.secret,
-                "DatabaseName": str(self.fake.url.database),
-                "DatabaseUser": self.jobs_role,
-                "Timezone": self.timezone,
-            },
-        )
-
-    def api(self) -> DataApi:
-        return DataApi(
-            client=self.fake.client,
-            cluster=self.fake.cluster,
-            secret=self.fake.secret,
-            database=str(self.fake.url.database),
-            jobs_role=self.jobs_role,
-            report=self.lines.append,
-            sleep=self.pauses.append,
-        )
-
-    def upgrade(self) -> None:
-        data_api.upgrade(self.api())
-
-    def scalar(self, query: str) -> Any:
-        with self.engine.connect() as connection:
-            return connection.scalar(text(query))
-
-    def run(self, *statements: str) -> None:
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-
-    def tables(self) -> int:
-        return self.scalar("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
-
-    def has_role(self) -> bool:
-        return self.scalar(f"SELECT count(*) FROM pg_roles WHERE rolname LIKE '{self.jobs_role}%'") > 0
-
-
-@pytest.fixture
-def cluster(server: postgres.Server) -> Iterator[Cluster]:
-    name = uuid4().hex[:12]
-    database, admin, jobs = f"made_{name}", f"admin_{name}", f"jobs_{name}"
-    engine = open_database(server.create_database(database))
-    cluster = Cluster(engine, FakeDataApi(engine.url.set(username=admin, password="a password")), jobs_role=jobs)
-    cluster.run(
-        "DO $$ BEGIN CREATE ROLE rds_iam; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
-        f"CREATE ROLE {admin} LOGIN CREATEROLE CREATEDB PASSWORD 'a password'",
-        f"GRANT rds_iam TO {admin} WITH ADMIN OPTION",
-        f"ALTER DATABASE {database} OWNER TO {admin}",
-    )
-    yield cluster
-    wait(cluster.fake.going_on)
-    engine.dispose()
-    server.drop_database(database)
-    maintenance = open_database(server.admin_url, isolation_level="AUTOCOMMIT")
-    with maintenance.connect() as connection:
-        connection.exec_driver_sql(f"DROP ROLE IF EXISTS {jobs}")
-        connection.exec_driver_sql(f"DROP ROLE IF EXISTS {roles.owner_of(jobs)}")
-        connection.exec_driver_sql(f"DROP ROLE {admin}")
-    maintenance.dispose()
 
 
 def test_an_empty_database_gets_its_roles_and_the_contract(cluster: Cluster) -> None:
@@ -337,86 +246,6 @@ def test_check_names_everything_that_is_missing_and_changes_nothing(cluster: Clu
         f"arcade_jobs_version is 0001+3; {head()} is this version's",
         "prize_pools.settled_by is missing",
     ]
-
-
-@pytest.fixture
-def arcade_jobs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """The command, for the stage of the cluster: exit code, standard output, standard error."""
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.setattr(Target, "deployment", lambda _: cluster.deployment())
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["arcade-jobs", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            command.main()
-        printed = capsys.readouterr()
-        return int(exited.value.code or 0), printed.out, printed.err
-
-    return call
-
-
-def test_the_command_names_account_and_stack_first(cluster: Cluster, arcade_jobs: Any) -> None:
-    code, out, err = arcade_jobs("db", "upgrade", "--stage", "dev")
-    assert (code, out) == (0, "the schema is up to date\n")
-    assert err.splitlines()[0] == "account 123456789012, eu-west-1, stack arcade-jobs-dev"
-    assert arcade_jobs("db", "check")[:2] == (0, "the schema is as it should be\n")
-    cluster.run("DROP TABLE leaderboard_touches")
-    assert arcade_jobs("db", "check")[:2] == (1, "missing: leaderboard_touches is missing\n")
-
-
-def test_the_command_explains_how_to_name_a_database_of_your_own(
-    cluster: Cluster, arcade_jobs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Target, "deployment", lambda _: cluster.deployment(RunsTableName="runs"))
-    code, _, err = arcade_jobs("db", "upgrade")
-    assert code == 1
-    assert err.splitlines()[-1] == (
-        "arcade-jobs: DATABASE_URL: missing, and stack arcade-jobs-dev created no database of its own;"
-        " expected a URL such as postgresql://user@host:5432/arcade"
-    )
-    code, _, err = arcade_jobs("db", "upgrade", "--jobs-role", "x")
-    assert (code, err.splitlines()) == (
-        1,
-        ["arcade-jobs: --jobs-role: with DATABASE_URL only; a database of the stack's has its role already"],
-    )
-
-
-def test_the_command_connects_when_database_url_is_set_and_grants_to_a_role(
-    cluster: Cluster, arcade_jobs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", cluster.engine.url.render_as_string(hide_password=False))
-    code, _, err = arcade_jobs("db", "upgrade", "--jobs-role", cluster.jobs_role)
-    assert (code, err.count("\n")) == (1, 1)
-    assert f'role "{cluster.jobs_role}" does not exist' in err
-    cluster.run(f"CREATE ROLE {cluster.jobs_role} LOGIN")
-    assert arcade_jobs("db", "upgrade", "--jobs-role", cluster.jobs_role)[0] == 0
-    assert cluster.scalar(f"SELECT has_table_privilege('{cluster.jobs_role}', 'leaderboards', 'INSERT')")
-    assert cluster.fake.statements == []
-
-
-def test_the_zone_of_the_deployment_is_recorded_once_and_changed_through_the_data_api(
-    cluster: Cluster, arcade_jobs: Any
-) -> None:
-    cluster.timezone = "Europe/London"
-    code, out, err = arcade_jobs("db", "upgrade")
-    assert (code, out) == (0, "the schema is up to date\n")
-    assert err.splitlines()[-1] == "periods begin at midnight in Europe/London"
-    cluster.timezone = "Asia/Tokyo"
-    assert "warning: JOB_SCHEDULER_TIMEZONE is Asia/Tokyo, the database's" in arcade_jobs("db", "upgrade")[2]
-    account = "account 123456789012, eu-west-1, stack arcade-jobs-dev\n"
-    assert arcade_jobs("db", "timezone") == (0, "from 1970-01-01  Europe/London\n", account)
-    for _ in range(2):
-        changed = arcade_jobs("db", "timezone", "Asia/Tokyo", "--from", "9000-01-05")
-        assert changed == (0, "from 1970-01-01  Europe/London\nfrom 9000-01-05  Asia/Tokyo\n", account)
-    withdrawn = arcade_jobs("db", "timezone", "Europe/London", "--from", "9000-01-05")
-    assert withdrawn == (0, "from 1970-01-01  Europe/London\n", account)
-    cluster.run("INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games)"
-                " VALUES ('pong', 'daily', '9000-01-05', 1, 1)")  # fmt: skip
-    code, out, err = arcade_jobs("db", "timezone", "Asia/Tokyo", "--from", "9000-01-05")
-    assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == (
-        "arcade-jobs: --from 9000-01-05: expected a date later than every pool's; one is of 9000-01-05"
-    )
 
 
 def test_a_pool_that_is_opened_in_between_is_noticed_through_the_data_api(cluster: Cluster) -> None:

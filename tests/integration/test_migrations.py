@@ -13,7 +13,7 @@ from infra import schema as migrations
 from infra.local import postgres
 from infra.schema import Kind, guarded, session, tables
 from tests.arcade import Arcade
-from tests.sql import open_database, run
+from tests.sql import new_database, run
 
 Statement = tuple[object, ...]
 
@@ -43,17 +43,14 @@ def test_a_second_upgrade_changes_nothing(engine: Engine) -> None:
 
 
 def test_an_upgrade_leaves_no_setting_in_the_pool(server: postgres.Server, template: str) -> None:
-    engine = open_database(server.create_database("pool_of_one", template=template), pool_size=1, max_overflow=0)
-    migrations.upgrade(engine)
-    with engine.connect() as connection:
-        settings = "current_setting('search_path'), current_setting('lock_timeout'), current_setting('TimeZone')"
-        assert connection.exec_driver_sql(f"SELECT {settings}").one() == ('"$user", public', "0", "UTC")
-        locks = (
-            "pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = :name)"
-        )
-        assert connection.scalar(text(f"SELECT count(*) FROM {locks}"), {"name": "pool_of_one"}) == 0
-    engine.dispose()
-    server.drop_database("pool_of_one")
+    with new_database(server, "pool_of_one", template=template, pool_size=1, max_overflow=0) as engine:
+        migrations.upgrade(engine)
+        with engine.connect() as connection:
+            settings = "current_setting('search_path'), current_setting('lock_timeout'), current_setting('TimeZone')"
+            assert connection.exec_driver_sql(f"SELECT {settings}").one() == ('"$user", public', "0", "UTC")
+            here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            locks = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {here}"
+            assert connection.scalar(text(locks)) == 0
 
 
 def test_an_empty_database_is_created_in_its_own_schema(empty: Engine) -> None:

@@ -1,7 +1,5 @@
 """A schema in which everything is wrong is refused at once, and the printed statements fix it in one round."""
 
-from uuid import uuid4
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
@@ -11,7 +9,7 @@ from infra.local import postgres
 from infra.schema import Kind, SchemaError
 from tests.integration.conftest import PLATFORM
 from tests.refusal import counts, fix, reasons, refused
-from tests.sql import open_database, rows, run
+from tests.sql import new_database, rows, run
 
 # Everything that can be wrong, in one database: a line of DDL or DML, and what must be reported of it.
 WRONG = {
@@ -106,9 +104,7 @@ def test_the_printed_text_fixes_it_without_edits(platform: Engine) -> None:
 @settings(max_examples=8, deadline=None, derandomize=True)
 def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[str]) -> None:
     lines = [line for line in WRONG if line in chosen]
-    name = f"wrong_{uuid4().hex[:12]}"
-    engine = open_database(server.create_database(name))
-    try:
+    with new_database(server, "wrong") as engine:
         run(engine, PLATFORM, *lines)
         before = counts(engine)
         try:
@@ -118,6 +114,3 @@ def test_no_row_is_lost_in_any_combination(server: postgres.Server, chosen: set[
             migrations.upgrade(engine)
         assert counts(engine) == before
         assert {difference.kind for difference in migrations.check(engine)} <= {Kind.WARNING}
-    finally:
-        engine.dispose()
-        server.drop_database(name)
