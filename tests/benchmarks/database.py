@@ -102,9 +102,7 @@ def database(server: postgres.Server, *, template: str | None = None) -> Iterato
 
 def fill(engine: Engine, *, boards: Sequence[Board] = (), completed: int = 0, active: int = 0) -> None:
     """Write boards with their sessions, and further sessions of 2026-01-01 without entries."""
-    definitions = rows(engine, _DEFINITIONS)
-    run(engine, *(drop for drop, _ in definitions))
-    with engine.begin() as connection:
+    with without_indexes(engine), engine.begin() as connection:
         connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
         for board in boards:
@@ -121,8 +119,16 @@ def fill(engine: Engine, *, boards: Sequence[Board] = (), completed: int = 0, ac
             " SELECT DISTINCT game_type, period_type, period_date, false FROM leaderboard_entries"
             " ON CONFLICT DO NOTHING"
         )
-    run(engine, *(create for _, create in definitions))
     settle_down(engine)
+
+
+@contextmanager
+def without_indexes(engine: Engine) -> Iterator[None]:
+    """Sessions and entries have no index in this context; they are built when it ends."""
+    definitions = rows(engine, _DEFINITIONS)
+    run(engine, *(drop for drop, _ in definitions))
+    yield
+    run(engine, *(create for _, create in definitions))
 
 
 def settle_down(engine: Engine) -> None:
