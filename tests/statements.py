@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +65,18 @@ class Plan:
     def rows_read(self) -> int:
         """Rows that the scans of tables and indexes found, with those that a filter then removed."""
         return sum(scan.rows_read for scan in self.scans)
+
+    def rows_written(self, tables: Collection[str]) -> int:
+        """Rows that were inserted, updated and deleted."""
+        return round(
+            sum(
+                below["Actual Rows"] * below["Actual Loops"]
+                for node in self.nodes
+                if node["Node Type"] == "ModifyTable" and node["Relation Name"] in tables
+                for below in node["Plans"]
+                if below["Parent Relationship"] == "Outer"
+            )
+        )
 
     @property
     def buffers(self) -> int:

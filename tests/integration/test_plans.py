@@ -24,7 +24,7 @@ from tests.jobs import HANDLERS
 from tests.sql import open_database, rows, run
 from tests.statements import Plan, explain_all, recorded, sent_plans
 
-pytestmark = [pytest.mark.xdist_group("plans"), pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = [pytest.mark.xdist_group("plans"), pytest.mark.slow]
 
 STATISTICS = ("of a small arcade", "none", "fresh")  # each in a night of its own
 DAYS = dict(zip(STATISTICS, ("2025-12-10", "2025-12-11", "2025-12-12"), strict=True))
@@ -206,7 +206,7 @@ def find_statements() -> dict[str, str]:
 
 
 class Nights:
-    """What ran in the nights: the statements, and by statistics their names and plans.
+    """What ran in the nights: the statements, and by statistics their names and plans, and what the runs reported.
 
     What was nested in a statement, in a trigger, has its name.
     """
@@ -215,12 +215,14 @@ class Nights:
         self.names = find_statements()
         self.sent: list[str] = []
         self.plans: dict[str, list[tuple[str, Plan]]] = {}
+        self.items_processed: dict[str, int] = {}
 
     def run(self, engine: Engine, statistics: str) -> None:
         night, day = STATISTICS.index(statistics), DAYS[statistics]
         know(engine, statistics)
         play(engine, night, day)
         explain_all(engine)
+        processed = 0
         next_day = f"2025-12-{11 + night}"
         with opened(engine, GAME_TYPES="pong,tetris") as app, sent_plans(app.engine) as sent:
             with recorded(app.engine) as statements:
@@ -229,10 +231,12 @@ class Nights:
                         tonight = make_run(f"{next_day}T{hour}:00Z", job=job, dry_run=dry_run)
                         outcome = HANDLERS[job].use_case(app)(tonight)
                         assert (outcome.status, outcome.result["errors"]) == ("succeeded", [])
+                        processed += 0 if dry_run else outcome.items_processed
             app.engine.dispose()
         run(engine, f"ALTER DATABASE {engine.url.database} RESET ALL")
         self.sent += [statement.sql for statement in statements]
         self.plans[statistics] = list(self._named(sent))
+        self.items_processed[statistics] = processed
 
     def _named(self, sent: list[tuple[str, Plan]]) -> Iterator[tuple[str, Plan]]:
         nested: list[Plan] = []
@@ -300,6 +304,14 @@ def test_no_index_is_walked_for_a_few_rows(nights: Nights, statistics: str) -> N
         and scan.buffers > MOST_PAGES * (scan.rows_read + scan.loops)
         and (name, scan.table) not in READ_WHOLE
     )
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_each_row_that_a_run_reports_is_written_once_and_no_other(nights: Nights, statistics: str) -> None:
+    """Pools, ranks, orphans and sessions; the state of the boards is the jobs' own."""
+    tables = {*STORED} - {"leaderboards"}
+    written = sum(plan.rows_written(tables) for _, plan in nights.plans[statistics])
+    assert written == nights.items_processed[statistics]
 
 
 def expect_none(found: Iterable[str]) -> None:
