@@ -60,6 +60,9 @@ class PassedOver(NamedTuple):
     score: int
 
 
+# S16: where statistics are from a time when every pool was open, the planner would read all pools there ever were.
+_READ_BY_INDEX = text("SELECT set_config('enable_seqscan', 'off', true)")
+
 # S02: everything that has ended and is open, however long ago; the earliest end first.
 _LIST_DUE_POOLS = text("""
     SELECT id, game_type, period_type, period_date FROM prize_pools
@@ -77,6 +80,7 @@ def list_due_pools(connection: Connection, *, today: date, week_ago: date) -> li
         today: the local day of the scheduled time: daily pools before it have ended.
         week_ago: seven days before: weekly pools that began then or earlier have ended.
     """
+    connection.execute(_READ_BY_INDEX)
     return [_pool(row) for row in connection.execute(_LIST_DUE_POOLS, {"today": today, "week_ago": week_ago})]
 
 

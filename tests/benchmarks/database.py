@@ -111,15 +111,12 @@ def fill(engine: Engine, *, boards: Sequence[Board] = (), completed: int = 0, ac
         statements += [_PLAYS.format(**key, first=first, last=last) for first, last in _parts(board.entries)]
     for status, count in (("completed", completed), ("active", active)):
         statements += [_SESSIONS.format(status=status, count=count, first=a, last=b) for a, b in _parts(count)]
-    definitions = rows(engine, _DEFINITIONS)
-    run(engine, *(drop for drop, _ in definitions))
-    with ThreadPoolExecutor(2) as threads:
+    with without_indexes(engine), ThreadPoolExecutor(2) as threads:
         list(threads.map(partial(_write, engine), statements))
     run(
         engine,
         "INSERT INTO leaderboards (game_type, period_type, period_date, is_pending)"
         " SELECT DISTINCT game_type, period_type, period_date, false FROM leaderboard_entries ON CONFLICT DO NOTHING",
-        *(create for _, create in definitions),
     )
     settle_down(engine)
 
@@ -133,6 +130,15 @@ def _write(engine: Engine, statement: str) -> None:
         connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
         connection.exec_driver_sql(statement)
+
+
+@contextmanager
+def without_indexes(engine: Engine) -> Iterator[None]:
+    """Sessions and entries have no index in this context; they are built when it ends."""
+    definitions = rows(engine, _DEFINITIONS)
+    run(engine, *(drop for drop, _ in definitions))
+    yield
+    run(engine, *(create for _, create in definitions))
 
 
 def settle_down(engine: Engine) -> None:

@@ -54,6 +54,11 @@ def _growth(server: postgres.Server, *, quick: bool) -> Row:
     )
 
 
+def reopen(engine: Engine) -> None:
+    """Make all pools active again."""
+    run(engine, *_REOPEN)
+
+
 def settle_down_pools(engine: Engine) -> None:
     run(engine, "VACUUM (ANALYZE) prize_pools")
 
@@ -75,10 +80,10 @@ def _rate(server: postgres.Server, *, quick: bool) -> Row:
         with opened(engine, GAME_TYPES=",".join(GAMES)) as app:
             for _ in range(2 if quick else 3):
                 ours.append(pools / timed(partial(work, app, "prize-pool", "2026-01-12T00:00:00Z")))
-                run(engine, *_REOPEN)
+                reopen(engine)
                 settle_down_pools(engine)
                 bare.append(pools / timed(partial(_bare_loop, engine)))
-                run(engine, *_REOPEN)
+                reopen(engine)
                 settle_down_pools(engine)
     share = median(ours) / median(bare)
     return Row(

@@ -19,7 +19,7 @@ from tests.fakes import FakeContext
 from tests.jobs import invoke
 from tests.locks import TIMEOUT, await_lock
 from tests.sql import rows, run
-from tests.statements import walk
+from tests.statements import Plan
 
 LAST_NIGHT = "2026-01-11T10:00:00Z"
 TABLES = ("game_sessions", "leaderboard_entries")
@@ -143,7 +143,7 @@ def test_s17_the_orphans_of_a_batch_are_not_compared_with_each_other(arcade: Arc
         "INSERT INTO arcade_jobs_orphans SELECT id, game_type, period_type, period_date FROM leaderboard_entries",
         "DELETE FROM game_sessions",
     )
-    plans: list[dict[str, Any]] = []
+    plans: list[Plan] = []
 
     def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if "unlocked" in statement and "arcade_jobs_orphans" in statement:
@@ -151,13 +151,13 @@ def test_s17_the_orphans_of_a_batch_are_not_compared_with_each_other(arcade: Arc
             cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
             [[plan]] = cursor.fetchall()
             cursor.execute("ROLLBACK TO before")
-            plans.append(plan[0]["Plan"])
+            plans.append(Plan(plan[0]["Plan"]))
 
     event.listen(app.engine, "before_cursor_execute", explain)
     assert clean(app, accept_orphans=True)["result"]["orphaned_entries_deleted"] == orphans
     [plan] = plans
-    assert max(node["Actual Rows"] * node["Actual Loops"] for node in walk(plan)) == orphans
-    assert sum(node.get("Rows Removed by Join Filter", 0) for node in walk(plan)) == 0
+    assert max(node["Actual Rows"] * node["Actual Loops"] for node in plan.nodes) == orphans
+    assert sum(node.get("Rows Removed by Join Filter", 0) for node in plan.nodes) == 0
 
 
 def test_s17_an_id_far_ahead_of_the_others_or_below_zero_costs_nothing(
