@@ -45,7 +45,7 @@ MOST_ROWS = {
     "_COUNT_ORPHANS": ORPHANS,  # entries: they have no session
     "_DELETE_EXPIRED_SESSIONS": 3 * 5_000,  # found, locked, deleted
     "_DELETE_ORPHANS": 3 * ORPHANS,
-    "_FIND_WINNER": 2 * 10,  # a slice, and once more for its end
+    "_FIND_WINNER": 2 * (10 + 1),  # a slice, and once more for its end; PostgreSQL 15 reads one ahead
     "_FIND_WINNER_AFTER": 4,  # one that is passed over, the winner, its session, and one ahead
     "_FINISH_BOARD": 1,
     "_GET_POOL": 1,
@@ -53,7 +53,7 @@ MOST_ROWS = {
     "_HOLD_OPEN_BOARD": 2,
     "_LIST_CANDIDATES": 3,  # a pool of each board that has any
     "_LIST_DUE_POOLS": 2,
-    "_LIST_LEADING_ENTRIES": 11,
+    "_LIST_LEADING_ENTRIES": 11 + 1,
     "_LIST_PENDING_BOARDS": 10,
     "_LIST_PERIODS_WITHOUT_POOL": BOARDS + 20,
     "_LIST_SETTLED_POOLS": 2,
