@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.xdist_group("plans"), pytest.mark.slow]
 
 STATISTICS = ("of a small arcade", "none", "fresh")  # each in a night of its own
 DAYS = dict(zip(STATISTICS, ("2025-12-10", "2025-12-11", "2025-12-12"), strict=True))
-# How many rows of these one execution may read: of a statement that is not here, none.
+# What is kept for ever.
 STORED = ("game_sessions", "leaderboard_entries", "prize_pools", "leaderboards")
 BOARD = 20_000  # entries of a board that a night settles and ranks
 ALL_TIME = 100_000
@@ -36,6 +36,7 @@ BOARDS = 200_200  # that were ever played, at most
 PURGED = 3_000  # entries of a board of which so many lose their sessions:
 ORPHANS = 101
 EXPIRED = 5_100  # sessions: a batch of 5,000, and another
+# Rows of them that one execution may read; of a statement that is not here, none.
 MOST_ROWS = {
     "_COMPUTE_NEW_RANKS": ALL_TIME + 20,  # and what the days before added
     "_COUNT_BOARDS": BOARDS,
@@ -143,7 +144,7 @@ def fill(engine: Engine) -> None:
     run(
         engine,
         "ANALYZE",
-        f"CREATE TABLE small AS SELECT oid, relpages, reltuples FROM pg_class WHERE {_IS_OURS}",
+        f"CREATE TABLE small AS SELECT relname, relpages, reltuples FROM pg_class WHERE {_IS_OURS}",
         "DELETE FROM prize_pools",
         "TRUNCATE game_sessions, leaderboard_entries, leaderboard_touches",
     )
@@ -157,7 +158,7 @@ def know(engine: Engine, statistics: str) -> None:
         run(
             engine,
             "UPDATE pg_class SET relpages = small.relpages, reltuples = small.reltuples"
-            " FROM small WHERE small.oid = pg_class.oid",
+            f" FROM small WHERE small.relname = pg_class.relname AND {_IS_OURS}",
         )
     elif statistics == "none":
         run(engine, FORGET, f"UPDATE pg_class SET relpages = 0, reltuples = -1 WHERE {_IS_OURS}")
