@@ -317,6 +317,7 @@ def delete_orphans(
     return DeletedOrphans(deleted, orphans - deleted, last_id if found == most else None, transaction)
 
 
+# S17: OFFSET 0 keeps PostgreSQL 15 from reading all entries and their sessions, and joining the candidates at last.
 _PREVIEW_ORPHANS = text(f"""
     WITH candidate AS (
         SELECT entry_id FROM arcade_jobs_orphans
@@ -327,7 +328,7 @@ _PREVIEW_ORPHANS = text(f"""
     )
     SELECT entry.game_type, entry.period_type, entry.period_date, count(*)
     FROM candidate
-    JOIN leaderboard_entries AS entry ON entry.id = candidate.entry_id
+    CROSS JOIN LATERAL (SELECT * FROM leaderboard_entries WHERE id = candidate.entry_id OFFSET 0) AS entry
     LEFT JOIN game_sessions AS session ON session.id = entry.session_id
     WHERE {_IS_ORPHAN} AND NOT EXISTS ({_SETTLED_POOL})
     GROUP BY entry.game_type, entry.period_type, entry.period_date

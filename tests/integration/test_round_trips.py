@@ -7,8 +7,8 @@ from tests.arcade import Arcade
 from tests.fakes.database_proxy import proxy_to
 from tests.jobs import StartApp, invoke
 
-# BEGIN 1, each statement 1, COMMIT 3, the check of a connection 1. Raise it with the reason in the commit.
-MOST = {"prize-pool": 21, "leaderboard": 10, "cleanup": 23}
+# BEGIN, each statement, COMMIT, the check of a connection: one each. Raise it with the reason in the commit.
+MOST = {"prize-pool": 15, "leaderboard": 8, "cleanup": 17}
 
 
 @pytest.mark.parametrize("job", MOST)
