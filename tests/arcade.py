@@ -155,18 +155,8 @@ class Arcade:
         entry_id: int | None = self._execute(_ADD_ENTRY, entry | {"day": date.fromisoformat(day) if day else own_day})
         return entry_id
 
-    def add_unchecked_entry(
-        self,
-        session_id: UUID,
-        score: int,
-        reached_at: str,
-        *,
-        player: str = "0xa",
-        game: str = "pong",
-        period: str = "daily",
-        day: str | None = None,
-    ) -> int | None:
-        """An entry as one could be written before revision 0003: no session need back it, and its time is its own.
+    def add_unchecked_entry(self, session_id: UUID, score: int, reached_at: str, **entry: str) -> int | None:
+        """`add_entry` as it was before revision 0003: no session need back the entry, and its time is its own.
 
         The triggers that check entries are disabled meanwhile, for which all writers of entries are waited for.
         """
@@ -174,7 +164,7 @@ class Arcade:
             for trigger in ("insert", "update"):
                 connection.execute(text(f"ALTER TABLE leaderboard_entries DISABLE TRIGGER arcade_jobs_check_{trigger}"))
             arcade = self.within(connection)
-            entry_id = arcade.add_entry(session_id, score, reached_at, player=player, game=game, period=period, day=day)
+            entry_id = arcade.add_entry(session_id, score, reached_at, **entry)
             connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
             for trigger in ("insert", "update"):
                 connection.execute(text(f"ALTER TABLE leaderboard_entries ENABLE TRIGGER arcade_jobs_check_{trigger}"))

@@ -40,7 +40,9 @@ class Server:
     def create_database(self, name: str, *, template: str | None = None) -> URL:
         """Create a database in place of one of that name, as a copy of the template if one is given."""
         self.drop_database(name)
-        self._execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
+        # Files are copied: block by block, through the log, takes twice as long.
+        copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
+        self._execute(f'CREATE DATABASE "{name}"{copy}')
         return self.url(name)
 
     def ensure_database(self, name: str) -> URL:

@@ -54,8 +54,11 @@ def start(containers: Containers, stage: Stage, dynamodb: "DynamoDBClient") -> I
 
 
 @pytest.fixture
-def moment(containers: Containers, stage: Stage, undisturbed: Undisturbed, start: Callable[[], int]) -> Iterator[float]:
-    """Moments of a run, in seconds after its start: anywhere in it, or a little later."""
+def at_a_moment(
+    containers: Containers, stage: Stage, undisturbed: Undisturbed, start: Callable[[], int]
+) -> Callable[[], int]:
+    """Starts a run; returns the process at a moment that is anywhere in the run, or a little later."""
+    sys.stdout.write(f"FAULTS_SEED={SEED}\n")
     dice = random.Random(SEED)
     stage.set_up()
     pid = start()
@@ -63,7 +66,14 @@ def moment(containers: Containers, stage: Stage, undisturbed: Undisturbed, start
     assert containers.wait(pid) == 0
     usual = time.monotonic() - started
     stage.finish(undisturbed)
-    return (dice.uniform(0, 1.1 * usual) for _ in iter(int, 1))
+
+    def start_and_wait() -> int:
+        stage.set_up()
+        pid = start()
+        time.sleep(dice.uniform(0, 1.1 * usual))  # seconds after its start
+        return pid
+
+    return start_and_wait
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -71,16 +81,12 @@ def test_s04_a_process_killed_at_any_moment_loses_nothing(
     containers: Containers,
     stage: Stage,
     undisturbed: Undisturbed,
-    start: Callable[[], int],
-    moment: Iterator[float],
+    at_a_moment: Callable[[], int],
     rounds: int,
 ) -> None:
-    sys.stdout.write(f"FAULTS_SEED={SEED}\n")
     found = []
     for _ in range(rounds):
-        stage.set_up()
-        pid = start()
-        time.sleep(next(moment))
+        pid = at_a_moment()
         os.kill(pid, signal.SIGKILL)
         assert containers.wait(pid) in {0, -signal.SIGKILL}
         _pass_deadline(stage)
@@ -96,16 +102,12 @@ def test_s04_a_process_frozen_at_any_moment_writes_nothing_when_it_is_woken(
     containers: Containers,
     stage: Stage,
     undisturbed: Undisturbed,
-    start: Callable[[], int],
-    moment: Iterator[float],
+    at_a_moment: Callable[[], int],
     rounds: int,
 ) -> None:
-    sys.stdout.write(f"FAULTS_SEED={SEED}\n")
     found = []
     for _ in range(rounds):
-        stage.set_up()
-        pid = start()
-        time.sleep(next(moment))
+        pid = at_a_moment()
         os.kill(pid, signal.SIGSTOP)
         while psutil.Process(pid).status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}:
             time.sleep(0.001)

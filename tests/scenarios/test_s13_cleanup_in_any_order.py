@@ -10,18 +10,9 @@ from sqlalchemy import event, text
 from shared.app import App
 from tests.arcade import Arcade
 from tests.fakes import FakeClock
+from tests.faults.scenes import keep, restore
 from tests.jobs import StartApp, invoke
 
-TABLES = (
-    "game_sessions",
-    "leaderboard_entries",
-    "prize_pools",
-    "leaderboards",
-    "leaderboard_touches",
-    "arcade_jobs_deleted_sessions",
-    "arcade_jobs_orphans",
-    "arcade_jobs_sweep",
-)
 JOBS = ("prize-pool", "leaderboard", "cleanup")
 State = dict[str, list[Any]]
 
@@ -32,7 +23,7 @@ class World:
     def __init__(self, arcade: Arcade, periods: tuple[str, ...]) -> None:
         self.engine = arcade.engine
         self._fill(arcade, periods)
-        arcade.execute(*(f"CREATE TABLE saved_{table} AS TABLE {table}" for table in TABLES))
+        keep(self.engine)
 
     def _fill(self, arcade: Arcade, periods: tuple[str, ...]) -> None:
         """All that cleanup may and may not touch, and ahead of the winner too."""
@@ -50,12 +41,7 @@ class World:
                 arcade.add_unchecked_entry(session_id, 90, "2026-01-11T11:30:00Z", player=player, period=period)
 
     def restore(self) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(text("SET LOCAL session_replication_role = replica"))  # past the seal
-            for table in TABLES:
-                connection.execute(text(f"TRUNCATE {table}"))
-                override = "OVERRIDING SYSTEM VALUE" if table in {"leaderboard_entries", "prize_pools"} else ""
-                connection.execute(text(f"INSERT INTO {table} {override} TABLE saved_{table}"))
+        restore(self.engine)
 
     def state(self) -> State:
         """What must be the same after every order."""

@@ -71,19 +71,24 @@ BLOCKED = {
 }
 
 
+def stop_waiting(job: str, app: App, played: Arcade, *, lock: str) -> None:
+    """Run a job whose time ends with the error of a statement that waits for a lock of another transaction."""
+    context = Invocation()
+    context.end_with_an_error(app.engine)
+    with played.engine.begin() as holder:
+        holder.execute(text(lock))
+        with pytest.raises(RunNotSucceededError, match="incomplete"):
+            invoke(app, job, scheduled_event(SLOTS[job]), context)
+
+
 @pytest.mark.usefixtures("_short_limits")
 @pytest.mark.parametrize("job", SLOTS)
 def test_s19_a_statement_that_is_blocked_is_canceled_in_time_and_the_retry_continues(
     played: Arcade, app: App, clock: FakeClock, job: str
 ) -> None:
     clock.now = clock.now.replace(hour=3)
-    context = Invocation()
-    context.end_with_an_error(app.engine)
-    with played.engine.begin() as holder:
-        holder.execute(text(BLOCKED[job]))
-        began = time.monotonic()
-        with pytest.raises(RunNotSucceededError, match="incomplete"):
-            invoke(app, job, scheduled_event(SLOTS[job]), context)
+    began = time.monotonic()
+    stop_waiting(job, app, played, lock=BLOCKED[job])
     assert time.monotonic() - began < db_connection.LOCK_TIMEOUT / 1000
     run_id = f"{job}:{SLOTS[job][:16]}Z"
     record = app.runner.store.get(run_id)
@@ -98,12 +103,7 @@ def test_s19_the_first_statement_of_a_job_ends_in_time_too(
     played: Arcade, app: App, clock: FakeClock, job: str
 ) -> None:
     clock.now = clock.now.replace(hour=3)
-    context = Invocation()
-    context.end_with_an_error(app.engine)
-    with played.engine.begin() as holder:
-        holder.execute(text("LOCK TABLE prize_pools, leaderboards, leaderboard_touches"))
-        with pytest.raises(RunNotSucceededError, match="incomplete"):
-            invoke(app, job, scheduled_event(SLOTS[job]), context)
+    stop_waiting(job, app, played, lock="LOCK TABLE prize_pools, leaderboards, leaderboard_touches")
 
 
 LIMIT = text("SELECT setting || unit, source FROM pg_settings WHERE name = 'statement_timeout'")

@@ -33,6 +33,13 @@ def ranker(
 
 
 @pytest.fixture
+def other_ranker(engine: Engine, clock: FakeClock) -> Callable[[Run], Outcome]:
+    """R2, in a container of its own."""
+    transactions = Transactions(engine=engine, sleep=clock.sleep)
+    return LeaderboardRanker(transactions=transactions, zone=ZoneInfo("UTC"), clock=clock)
+
+
+@pytest.fixture
 def after_reading(transactions: Transactions) -> Callable[[Callable[[], None]], None]:
     """Calls something once, when R1 has read the board and written nothing yet."""
 
@@ -57,7 +64,7 @@ def test_s20_a_score_that_was_claimed_by_another_run_is_ranked(
     arcade: Arcade,
     ranker: Callable[[Run], Outcome],
     after_reading: Callable[[Callable[[], None]], None],
-    clock: FakeClock,
+    other_ranker: Callable[[Run], Outcome],
     engine: Engine,
 ) -> None:
     def score_and_claim() -> None:
@@ -67,10 +74,7 @@ def test_s20_a_score_that_was_claimed_by_another_run_is_ranked(
     after_reading(score_and_claim)
     assert ranker(make_run(SLOT)).status is RunStatus.INCOMPLETE
     assert arcade.ranks()[-1] == ("0xbest", None)
-    r2 = LeaderboardRanker(
-        transactions=Transactions(engine=engine, sleep=clock.sleep), zone=ZoneInfo("UTC"), clock=clock
-    )
-    assert r2(make_run(SLOT)).result["leaderboards_processed"] == 1
+    assert other_ranker(make_run(SLOT)).result["leaderboards_processed"] == 1
     assert arcade.ranks() == [("0xbest", 1), *((f"0x{n}", n + 2) for n in range(5))]
 
 
@@ -111,14 +115,10 @@ def test_s21_a_board_that_was_taken_over_and_finished_is_a_success(
     arcade: Arcade,
     ranker: Callable[[Run], Outcome],
     after_reading: Callable[[Callable[[], None]], None],
-    clock: FakeClock,
-    engine: Engine,
+    other_ranker: Callable[[Run], Outcome],
 ) -> None:
-    r2 = LeaderboardRanker(
-        transactions=Transactions(engine=engine, sleep=clock.sleep), zone=ZoneInfo("UTC"), clock=clock
-    )
     outcomes: list[Outcome] = []
-    after_reading(lambda: outcomes.append(r2(make_run(NEXT_SLOT))))
+    after_reading(lambda: outcomes.append(other_ranker(make_run(NEXT_SLOT))))
     outcome = ranker(make_run(SLOT))
     assert (outcome.status, outcome.result["leaderboards_processed"]) == (RunStatus.SUCCEEDED, 0)
     assert [each.result["leaderboards_processed"] for each in outcomes] == [1]
