@@ -3,13 +3,14 @@
 Nothing starts before a test requests it, and the unit tests may not (tests/unit/conftest.py).
 """
 
+import sys
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from coverage import Coverage
 from moto import mock_aws
 from sqlalchemy import Engine
 
@@ -50,15 +51,22 @@ TRACED = (
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Trace nothing of the other tests, nor of their fixtures, which the mark `no_cover` would leave to be traced."""
-    tracing = Coverage.current()
-    if tracing is None or item.path.relative_to(ROOT / "tests").as_posix().startswith(TRACED):
+    """Trace nothing of the other tests.
+
+    The mark `no_cover` of pytest-cov leaves their fixtures to be traced, and in a worker of xdist all of them: it stops
+    the worker's own tracer, under which the one that pytest-cov began with in that process goes on.
+    """
+    tracer, tracer_of_threads = sys.gettrace(), threading.gettrace()
+    is_coverage = type(tracer).__module__.startswith("coverage")  # a debugger is let alone
+    if not is_coverage or item.path.relative_to(ROOT / "tests").as_posix().startswith(TRACED):
         return (yield)
-    tracing.stop()
+    sys.settrace(None)
+    threading.settrace(None)
     try:
         return (yield)
     finally:
-        tracing.start()
+        sys.settrace(tracer)
+        threading.settrace(tracer_of_threads)
 
 
 @pytest.fixture(scope="session")

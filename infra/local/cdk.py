@@ -50,7 +50,8 @@ class Cdk:
         except ClientError:  # there is none
             stacks = []
         if not any(stack["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"} for stack in stacks):
-            self.run("bootstrap")
+            # With the account named, and no app: it would be synthesized to learn which account it is for.
+            self.run("bootstrap", f"aws://{emulator.ACCOUNT}/{emulator.REGION}", "--app", "")
 
     def deploy(self) -> None:
         """Deploy the stack, or update it.

@@ -31,6 +31,7 @@ from shared.domain.errors import ArcadeJobsError
 HOST = "127.0.0.1"
 PORT = 4566
 REGION = "us-east-1"
+ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 START_TIMEOUT = 30  # seconds; it takes 0.3
 STOP_TIMEOUT = 10  # seconds; it takes less than one

@@ -1,10 +1,9 @@
 """What the database holds, in the model's terms."""
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from tests.faults.model import Board, Entry, Pool, Session
 from tests.faults.scenes import TABLES
@@ -31,6 +30,14 @@ TOUCHED = """
 
 
 @dataclass(frozen=True)
+class Contents:
+    sessions: dict[UUID, Session]
+    entries: dict[int, Entry]
+    pools: dict[int, Pool]
+    touched: set[Board]
+
+
+@dataclass(frozen=True)
 class Tables:
     engine: Engine
 
@@ -38,22 +45,14 @@ class Tables:
         with self.engine.begin() as connection:
             connection.exec_driver_sql(EMPTY)
 
-    def sessions(self) -> dict[UUID, Session]:
-        return {session_id: Session(*rest) for session_id, *rest in self._read(SESSIONS)}
-
-    def entries(self) -> dict[int, Entry]:
-        return {number: Entry(Board(*key), *rest) for number, key, rest in self._read_keyed(ENTRIES)}
-
-    def pools(self) -> dict[int, Pool]:
-        return {number: Pool(Board(*key), *rest) for number, key, rest in self._read_keyed(POOLS)}
-
-    def touched(self) -> set[Board]:
-        return {Board(*row) for row in self._read(TOUCHED)}
-
-    def _read_keyed(self, query: str) -> list[tuple[int, Any, Any]]:
-        """Id, key columns of the board, and the rest of each row."""
-        return [(row[0], row[1:4], row[4:]) for row in self._read(query)]
-
-    def _read(self, query: str) -> list[Any]:
+    def read(self) -> Contents:
         with self.engine.connect() as connection:
-            return list(connection.execute(text(query)))
+            sessions, entries, pools, touched = (
+                connection.exec_driver_sql(query).all() for query in (SESSIONS, ENTRIES, POOLS, TOUCHED)
+            )
+        return Contents(
+            sessions={row[0]: Session(*row[1:]) for row in sessions},
+            entries={row[0]: Entry(Board(*row[1:4]), *row[4:]) for row in entries},
+            pools={row[0]: Pool(Board(*row[1:4]), *row[4:]) for row in pools},
+            touched={Board(*row) for row in touched},
+        )

@@ -20,7 +20,7 @@ SLOT = scheduled_event("2026-01-12T00:00:00Z")
     ],
 )
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_s22_the_others_are_settled(
+def test_s22_it_is_an_error_of_its_own_and_the_others_are_settled(
     arcade: Arcade, start_app: StartApp, *, day: str, zone: str, error: str, dry_run: bool
 ) -> None:
     run(

@@ -130,8 +130,10 @@ def test_s25_after_a_change_old_days_end_in_the_old_zone_and_every_instant_is_co
     replace(arcade, calendar=Calendar.of(old)).record_calendar()
     change(arcade.engine, new, WEDNESDAY, now="2026-01-12T12:00:00Z")
     arcade = replace(arcade, calendar=Calendar(zones={ALLTIME_DATE: old, WEDNESDAY: new}))
-    # The hours at which days begin in one of the zones, and those before them.
-    hours = [start + number * HOUR for number in range(24 * 9) if number % 24 in {0, 4, 5, 14, 15, 23}]
+    # The hours at which days begin in one of the two zones, and those before them.
+    begin = [datetime(2026, 1, 12, tzinfo=zone).astimezone(UTC).hour for zone in (old, new)]
+    at_midnight = {hour % 24 for begins in begin for hour in (begins - 1, begins)}
+    hours = [start + number * HOUR for number in range(24 * 9) if number % 24 in at_midnight]
     winner: dict[Period, str] = {}
     games: Counter[Period] = Counter()
     with arcade.engine.begin() as connection:

@@ -63,11 +63,11 @@ def test_s32_a_role_with_every_right_on_the_tables_is_refused(
     assert rows(engine, "SELECT id, status FROM prize_pools") == [(pool_id, "active")]
 
 
+@pytest.mark.usefixtures("pool_id")
 @pytest.mark.parametrize("statement", FINALIZE)
 def test_s32_the_role_that_runs_the_jobs_does_and_so_does_the_owner(
-    engine: Engine, make_role: MakeRole, pool_id: int, statement: str
+    engine: Engine, make_role: MakeRole, statement: str
 ) -> None:
-    assert pool_id
     jobs, owner = make_role(), make_role()
     roles.grant(engine, jobs)
     names = rows(engine, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -77,7 +77,7 @@ def test_s32_the_role_that_runs_the_jobs_does_and_so_does_the_owner(
     for role in (jobs, owner):
         with engine.connect() as connection:
             connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
-            connection.exec_driver_sql(statement)
+            assert connection.exec_driver_sql(statement).rowcount == 1
             connection.rollback()
 
 
@@ -140,10 +140,10 @@ def test_s32_any_role_opens_pools_pays_into_them_and_pays_them_out(
     assert arcade.pool(pool_id).status == "paid"
 
 
+@pytest.mark.usefixtures("pool_id")
 def test_s32_a_role_that_ran_the_jobs_before_is_named_with_all_that_it_lacks(
-    engine: Engine, make_role: MakeRole, pool_id: int
+    engine: Engine, make_role: MakeRole
 ) -> None:
-    assert pool_id
     jobs = make_role()
     new = ("timezones", "deleted_sessions", "orphans", "sweep")  # tables of revision 0003
     run(engine, *(f"REVOKE ALL ON arcade_jobs_{name} FROM {jobs}" for name in new))

@@ -29,6 +29,7 @@ from shared.domain.errors import ArcadeJobsError
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
 from tests.jobs import StartApp, invoke
+from tests.sql import new_database, run
 
 ROOT = Path(__file__).parents[2]
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")  # https://www.postgresql.org/docs/current/protocol-message-formats.html
@@ -170,26 +171,22 @@ def over_libpq(url: URL, **query: str) -> str:
 def test_s33_tables_in_the_schema_of_the_url_are_upgraded_and_settled(
     server: postgres.Server, start_app: StartApp
 ) -> None:
-    database = server.create_database("s33_schema")
-    admin = open_engine(database)
-    with admin.begin() as connection:
-        connection.execute(text('CREATE SCHEMA "Arcade 1"'))
-    admin.dispose()
-    url = over_libpq(database, schema="Arcade 1", application_name="s33")
-    engine = open_engine(url, connections=2)
-    schema.upgrade(engine)
-    assert schema.check(engine) == []
-    pool_id = Arcade(engine).add_pool("2026-01-11")
-    app = start_app(DATABASE_URL=url)
-    assert invoke(app, "prize-pool", scheduled_event("2026-01-12T00:00:00Z"))["status"] == "succeeded"
-    assert Arcade(engine).pool(pool_id).status == "finalized"
-    with app.engine.connect() as connection:
-        where = "SELECT schemaname FROM pg_tables WHERE tablename = 'prize_pools'"
-        assert connection.scalars(text(where)).all() == ["Arcade 1"]
-        assert connection.scalar(text("SHOW application_name")) == "s33"
-    app.engine.dispose()
-    engine.dispose()
-    server.drop_database("s33_schema")
+    with new_database(server, "s33") as admin:
+        run(admin, 'CREATE SCHEMA "Arcade 1"')
+        url = over_libpq(admin.url, schema="Arcade 1", application_name="s33")
+        engine = open_engine(url, connections=2)
+        schema.upgrade(engine)
+        assert schema.check(engine) == []
+        pool_id = Arcade(engine).add_pool("2026-01-11")
+        app = start_app(DATABASE_URL=url)
+        assert invoke(app, "prize-pool", scheduled_event("2026-01-12T00:00:00Z"))["status"] == "succeeded"
+        assert Arcade(engine).pool(pool_id).status == "finalized"
+        with app.engine.connect() as connection:
+            where = "SELECT schemaname FROM pg_tables WHERE tablename = 'prize_pools'"
+            assert connection.scalars(text(where)).all() == ["Arcade 1"]
+            assert connection.scalar(text("SHOW application_name")) == "s33"
+        app.engine.dispose()
+        engine.dispose()
 
 
 @pytest.mark.parametrize("command", [["db", "check"], ["db", "upgrade"], ["local", "demo"]])

@@ -30,17 +30,14 @@ def warnings(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def add_unchecked_entry(arcade: Arcade, player: str, *, game: str) -> None:
+def add_misspelled_entry(arcade: Arcade, player: str, *, game: str) -> None:
     """An entry under another spelling of the player's address than its session has."""
-    session_id = arcade.add_session(
-        "2026-01-11T09:00:00Z", player=player.lower(), game=game, score=5, completed_at="2026-01-11T10:00:00Z"
-    )
-    with arcade.engine.begin() as connection:
-        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
-        arcade.within(connection).add_entry(session_id, 5, "2026-01-11T10:00:00Z", player=player, game=game)
+    at = "2026-01-11T10:00:00Z"
+    session_id = arcade.add_session(at, player=player.lower(), game=game, score=5, completed_at=at)
+    arcade.add_unchecked_entry(session_id, 5, at, player=player, game=game)
 
 
-def test_a_night_on_which_all_is_well_publishes_zeros(
+def test_s35_a_night_on_which_all_is_well_publishes_zeros(
     app: App, arcade: Arcade, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arcade.add_pool("2026-01-11")
@@ -55,7 +52,7 @@ def test_s29_a_night_of_addresses_in_another_case_is_no_silent_success(
     for game in ("pong", "snake"):
         arcade.add_pool("2026-01-11", game=game)
         for player in ("0xABC", "0xDEF"):
-            add_unchecked_entry(arcade, player, game=game)
+            add_misspelled_entry(arcade, player, game=game)
     assert invoke(app, "prize-pool", SLOT)["status"] == "succeeded"
     assert published(capsys.readouterr().out) == [
         {"PoolsWithoutWinner": 2, "EntriesPassedOver": 4, "PoolsDueAfterRun": 0, "PeriodsWithoutPool": 0}
@@ -66,7 +63,7 @@ def test_s35_entries_are_counted_as_passed_over_although_a_valid_one_wins_and_by
     app: App, arcade: Arcade, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arcade.add_pool("2026-01-11")
-    add_unchecked_entry(arcade, "0xABC", game="pong")
+    add_misspelled_entry(arcade, "0xABC", game="pong")
     arcade.play("0xa", 4, "2026-01-11T10:00:00Z")
     invoke(app, "prize-pool", SLOT)
     invoke(app, "prize-pool", {})
