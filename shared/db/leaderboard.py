@@ -170,10 +170,9 @@ def count_new_ranks(connection: Connection, board: Board) -> int:
     return count
 
 
-# With these settings the planner joins a chunk with its own entries alone, which it finds by one scan of the ids' index.
 # S04: a generation that was passed holds nothing, and so writes nothing.
 _HOLD_BOARD = text("""
-    SELECT set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true)
+    SELECT generation
     FROM leaderboards
     WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
       AND generation = :generation
@@ -204,8 +203,9 @@ def find_chunk(connection: Connection, *, after: str, most: int) -> Chunk:
     return Chunk(after=after, last=last or END)
 
 
-# The list of ids is sorted by the server and walked through in the index: a quarter faster than a probe for each.
 _CHUNK = "chunk.ctid > CAST(:after AS tid) AND chunk.ctid <= CAST(:last AS tid)"
+# The list of ids, which a join alone would not need: the server walks through their index once instead of entering it for
+# each, a quarter faster, and it expects to find so few that it never reads the whole table.
 _WRITE_NEW_RANKS = text(f"""
     UPDATE leaderboard_entries AS entry SET rank = chunk.rank FROM pg_temp.new_ranks AS chunk
     WHERE {_CHUNK} AND entry.id = chunk.id
