@@ -204,8 +204,8 @@ def find_chunk(connection: Connection, *, after: str, most: int) -> Chunk:
 
 
 _CHUNK = "chunk.ctid > CAST(:after AS tid) AND chunk.ctid <= CAST(:last AS tid)"
-# The list of ids, which a join alone would not need: the server walks through their index once instead of entering it for
-# each, a quarter faster, and it expects to find so few that it never reads the whole table.
+# The list of ids, which a join alone would not need: the server walks through their index once instead of entering it
+# for each, a quarter faster, and expects to find so few that it never reads the whole table.
 _WRITE_NEW_RANKS = text(f"""
     UPDATE leaderboard_entries AS entry SET rank = chunk.rank FROM pg_temp.new_ranks AS chunk
     WHERE {_CHUNK} AND entry.id = chunk.id

