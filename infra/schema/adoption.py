@@ -12,7 +12,8 @@ from infra.schema.quoting import quoted
 from infra.schema.revisions import first, head
 from infra.schema.session import Session, schema_of_tables
 
-TOUCH_TRIGGERS = "leaderboard_entries.arcade_jobs_touch_"
+# Without one of them a touched board goes unnoticed.
+TOUCH_TRIGGERS = ("leaderboard_entries.arcade_jobs_guard_", "leaderboard_entries.arcade_jobs_touch_")
 
 
 def adopt(session: Session) -> None:

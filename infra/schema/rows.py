@@ -123,6 +123,7 @@ def prepare_rows(connection: Connection, table: str, contract: Table, actual: Ta
         name: correction
         for name, correction in CORRECTIONS.get(table, {}).items()
         if correction.uses <= values.keys()
+        and correction.constraint in contract.constraints  # not dropped by a later revision
         and not actual.has_constraint(correction.constraint, contract.constraints[correction.constraint])
     }
     return Rows(

@@ -82,7 +82,7 @@ leaderboard_entries = Table(
     UniqueConstraint(
         "player_address", "game_type", "period_type", "period_date", name="leaderboard_entries_player_period_key"
     ),
-    CheckConstraint(f"game_type ~ '{GAME_TYPE_PATTERN}'", name="leaderboard_entries_game_type_check"),
+    # No pattern for the game, which is that of the entry's session (S23): every CHECK is evaluated for each new rank.
     CheckConstraint("period_type IN ('daily', 'weekly', 'alltime')", name="leaderboard_entries_period_type_check"),
     CheckConstraint(
         f"{A_DAY} AND (period_type <> 'weekly' OR extract(isodow FROM period_date) = 1)"

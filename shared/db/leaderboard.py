@@ -16,17 +16,20 @@ class Chunk(NamedTuple):
     """A part of a board's new ranks, by the places of rows in `new_ranks`.
 
     Attributes:
-        rows: how many new ranks it has; fewer than `most` in the last chunk.
         after: the last row of the chunk before.
-        last: its own last row, where the next chunk begins; that of the chunk before if it is empty.
+        last: its own last row; in the last chunk, which may be empty, the end of the table.
     """
 
-    rows: int
     after: str
     last: str
 
+    @property
+    def is_last(self) -> bool:
+        """Whether no other follows it."""
+        return self.last == END
 
-FIRST_RANK = "(0,0)"  # before every row of `new_ranks`
+
+START, END = "(0,0)", "(4294967295,0)"  # before and behind every row of `new_ranks`
 
 
 # S18: limited by the time that is left: weeks without a ranking leave more touches than a minute suffices for.
@@ -167,10 +170,9 @@ def count_new_ranks(connection: Connection, board: Board) -> int:
     return count
 
 
-# The planner would hash all entries for each chunk; with these settings it reads the chunk's ids one by one.
 # S04: a generation that was passed holds nothing, and so writes nothing.
 _HOLD_BOARD = text("""
-    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+    SELECT generation
     FROM leaderboards
     WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date
       AND generation = :generation
@@ -185,9 +187,7 @@ def hold_board(connection: Connection, board: Board, *, generation: int) -> bool
 
 # A range of ctids is scanned forward: the chunks follow each other without an index.
 _FIND_CHUNK = text("""
-    SELECT count(*), CAST(:after AS text), coalesce(CAST(max(ctid) AS text), :after) FROM (
-        SELECT ctid FROM pg_temp.new_ranks WHERE ctid > CAST(:after AS tid) LIMIT :most
-    ) AS chunk
+    SELECT CAST(ctid AS text) FROM pg_temp.new_ranks WHERE ctid > CAST(:after AS tid) OFFSET :most - 1 LIMIT 1
 """)
 
 
@@ -196,21 +196,26 @@ def find_chunk(connection: Connection, *, after: str, most: int) -> Chunk:
 
     Args:
         connection: that of `compute_new_ranks`.
-        after: the last row of the chunk before; `FIRST_RANK` for the first.
+        after: the last row of the chunk before; `START` for the first.
         most: rows in a chunk: few enough that score submissions do not wait.
     """
-    return Chunk(*connection.execute(_FIND_CHUNK, {"after": after, "most": most}).one())
+    last = connection.execute(_FIND_CHUNK, {"after": after, "most": most}).scalar_one_or_none()
+    return Chunk(after=after, last=last or END)
 
 
-_WRITE_NEW_RANKS = text("""
+_CHUNK = "chunk.ctid > CAST(:after AS tid) AND chunk.ctid <= CAST(:last AS tid)"
+# The list of ids, which a join alone would not need: the server walks through their index once instead of entering it
+# for each, a quarter faster, and expects to find so few that it never reads the whole table.
+_WRITE_NEW_RANKS = text(f"""
     UPDATE leaderboard_entries AS entry SET rank = chunk.rank FROM pg_temp.new_ranks AS chunk
-    WHERE chunk.ctid > CAST(:after AS tid) AND chunk.ctid <= CAST(:last AS tid) AND entry.id = chunk.id
+    WHERE {_CHUNK} AND entry.id = chunk.id
+      AND entry.id = ANY (ARRAY (SELECT chunk.id FROM pg_temp.new_ranks AS chunk WHERE {_CHUNK}))
 """)
 
 
 def write_new_ranks(connection: Connection, chunk: Chunk) -> int:
     """Write a chunk in a transaction that holds the board; return how many of its entries are still there."""
-    return connection.execute(_WRITE_NEW_RANKS, {"after": chunk.after, "last": chunk.last}).rowcount
+    return connection.execute(_WRITE_NEW_RANKS, chunk._asdict()).rowcount
 
 
 _COMMIT_WITHOUT_WAITING = text("SET LOCAL synchronous_commit = off")

@@ -95,7 +95,7 @@ class LeaderboardRanker:
             db.read_in_table_order(connection)
             db.compute_new_ranks(connection, board)
         chunk: db.Chunk | None = None
-        while chunk is None or chunk.rows == CHUNK_ROWS:
+        while chunk is None or not chunk.is_last:
             if run.must_stop:
                 raise OutOfTimeError
             with connection.begin():
@@ -103,13 +103,12 @@ class LeaderboardRanker:
                 if not db.hold_board(connection, board, generation=generation):
                     logger.info("leaderboard taken over by a newer run", extra=board.to_json())
                     return False
-                after = chunk.last if chunk else db.FIRST_RANK
-                chunk = db.find_chunk(connection, after=after, most=CHUNK_ROWS)
+                chunk = db.find_chunk(connection, after=chunk.last if chunk else db.START, most=CHUNK_ROWS)
                 written = db.write_new_ranks(connection, chunk)
-                if chunk.rows == CHUNK_ROWS:
-                    db.commit_without_waiting(connection)
-                else:
+                if chunk.is_last:
                     db.finish_board(connection, board, now=self.clock())
+                else:
+                    db.commit_without_waiting(connection)
             tally.entries_updated += written
         tally.is_ranked = True
         return True

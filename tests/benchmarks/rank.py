@@ -60,7 +60,7 @@ def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
     entries = 100_000 if quick else 1_000_000
     with database(server) as engine:
         fill(engine, boards=[Board(game="game0", day="2026-01-05", entries=entries, period="alltime")])
-        found = [*_full(engine, entries, quick=quick), _writers(engine, entries)]
+        found = [*_full(engine, entries, quick=quick), _writers(engine, entries, quick=quick)]
     return [*found, *_little(server, quick=quick), _bloat(server, quick=quick)]
 
 
@@ -207,25 +207,23 @@ def _command(words: list[str]) -> bytes:
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
 
 
-def _writers(engine: Engine, entries: int) -> Row:
-    """Four processes that write scores, alone and while the whole board is ranked."""
-    idle = _latencies(engine, entries, lambda: time.sleep(8))
-
-    def rank() -> None:
-        run(engine, "UPDATE leaderboard_entries SET rank = NULL WHERE id % 10 = 0")  # those that writers also hold
-        for _ in range(2):
-            run(engine, MARK)
-            improve(engine, "game0", every=max(entries // 1_000, 2), offset=7)
-            _rank(engine)
-
-    busy = _latencies(engine, entries, rank)
+def _writers(engine: Engine, entries: int, *, quick: bool) -> Row:
+    """Four processes that write scores, alone and while the whole board is ranked, in turns."""
+    idle: list[float] = []
+    busy: list[float] = []
+    for _ in range(1 if quick else 3):
+        run(engine, "UPDATE leaderboard_entries SET rank = NULL", MARK)
+        settle_down(engine)
+        idle += _latencies(engine, entries, lambda: time.sleep(8))
+        busy += _latencies(engine, entries, lambda: _rank(engine))
     p99 = [statistics.quantiles(values, n=100)[98] * 1000 for values in (idle, busy)]
+    over = [sum(value > 0.05 for value in values) for values in (idle, busy)]
     return Row(
         measure="p99 of 4 score writers during a re-rank",
         against="the same writers, idle job",
         target="idle + 6 ms, none over 50 ms",
         figures=f"{p99[0]:.1f} -> {p99[1]:.1f} ms, most {max(idle) * 1000:.0f} -> {max(busy) * 1000:.0f} ms,"
-        f" {len(idle):,} and {len(busy):,} writes",
+        f" over 50 ms {over[0]} of {len(idle):,} -> {over[1]} of {len(busy):,}",
         is_met=p99[1] <= p99[0] + 6 and max(busy) <= 0.05,
     )
 

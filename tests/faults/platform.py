@@ -153,8 +153,9 @@ class PlatformSteps(RuleBasedStateMachine):
             with refused("AJ002"):
                 self._add(entry)
         elif self.model.is_sealed(board):
-            with refused():
-                self._add(entry, unchecked=not is_checked)
+            if is_checked:
+                with refused():
+                    self._add(entry)
         else:
             if is_checked:
                 entry_id = self._add(entry)

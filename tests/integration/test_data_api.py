@@ -35,6 +35,7 @@ def test_an_empty_database_gets_its_roles_and_the_contract(cluster: Cluster) -> 
         f"{database}: revision 0001, from statement 1 of 35",
         f"{database}: revision 0002, from statement 1 of 18",
         f"{database}: revision 0003, from statement 1 of 22",
+        f"{database}: revision 0004, from statement 1 of 6",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from shared.services.leaderboard import LeaderboardRanker
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, make_run
+from tests.locks import await_lock, pid_of
 from tests.plays import ranking_key
 
 SLOT = "2026-01-12T01:00:00Z"
@@ -183,6 +185,21 @@ def test_a_newer_ranker_waits_for_the_chunk_that_is_being_written(arcade: Arcade
         assert leaderboards.take_board(newer, board) == 2
     with arcade.engine.begin() as overtaken:
         assert not leaderboards.hold_board(overtaken, board, generation=generation)
+
+
+def test_an_entry_that_a_writer_holds_is_waited_for_and_ranked(arcade: Arcade, ranker: LeaderboardRanker) -> None:
+    """What the writer changes is no place in the order: no later run would rank the board again."""
+    for n in range(3):
+        arcade.play(f"0x{n}", 10 - n, "2026-01-11T10:00:00Z")
+    with ranker.transactions.engine.connect() as connection:
+        pid = pid_of(connection)
+    with arcade.engine.connect() as writer, ThreadPoolExecutor(1) as pool:
+        writer.execute(text("UPDATE leaderboard_entries SET score = score WHERE player_address = '0x1'"))
+        ranking = pool.submit(ranker, make_run(SLOT))
+        await_lock(arcade.engine, pid)
+        writer.commit()
+        assert ranking.result(30).result["entries_updated"] == 3
+    assert arcade.ranks() == [("0x0", 1), ("0x1", 2), ("0x2", 3)]
 
 
 def test_one_bad_board_does_not_stop_the_rest(arcade: Arcade, ranker: LeaderboardRanker) -> None:

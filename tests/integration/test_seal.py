@@ -292,7 +292,7 @@ def test_a_writer_cannot_disable_the_seal_or_attach_its_functions(engine: Engine
         "ALTER TABLE prize_pools DISABLE TRIGGER ALL",
         "DROP TRIGGER arcade_jobs_seal_update ON prize_pools",
         "SET session_replication_role = replica",
-        "CREATE TEMPORARY TABLE t (); CREATE TRIGGER t AFTER INSERT ON t EXECUTE FUNCTION arcade_jobs_touch_board()",
+        "CREATE TEMPORARY TABLE t (); CREATE TRIGGER t AFTER INSERT ON t EXECUTE FUNCTION arcade_jobs_guard_entry()",
     ):
         with pytest.raises(DBAPIError) as refused:
             write_as(engine, writer, statement)

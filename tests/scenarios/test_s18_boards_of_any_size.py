@@ -1,16 +1,16 @@
 """S18: what has ended is ranked first, a large board has all the time there is, and what was written is counted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from shared.db import leaderboard as leaderboards
-from shared.db.leaderboard import _COMPUTE_NEW_RANKS
+from shared.db.leaderboard import _COMPUTE_NEW_RANKS, _WRITE_NEW_RANKS
 from shared.domain.board import Board
 from shared.domain.periods import ALLTIME_DATE
 from shared.domain.run import RunStatus
@@ -92,28 +92,56 @@ def test_s18_what_grows_with_a_board_may_take_all_the_time_that_is_left(
     assert limits == ["288s"]  # a minute would be too little for some 50M entries, at each attempt
 
 
-@pytest.mark.parametrize("entries", [300, 30_000])
-def test_s18_a_board_is_not_read_in_the_order_of_its_index(engine: Engine, entries: int) -> None:
-    """Which is random in the table: more pages than a server has memory are read again and again."""
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which no trigger fires, with the table of new ranks."""
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
-        connection.execute(
-            text(
-                "INSERT INTO leaderboard_entries"
-                " (session_id, game_type, player_address, score, period_type, period_date)"
-                " SELECT gen_random_uuid(), 'pong', n::text, hashint4(n),"
-                " CASE WHEN n <= :entries THEN 'alltime' ELSE 'daily' END,"
-                " CASE WHEN n <= :entries THEN date '1970-01-01' ELSE date '2026-01-11' END"
-                " FROM generate_series(1, 30000) AS n"
-            ),
-            {"entries": entries},
-        )
         leaderboards.create_new_ranks(connection)
-        leaderboards.read_in_table_order(connection)
-        board = Board.from_key("pong", "alltime", ALLTIME_DATE)
-        for statistics in ("SELECT", "ANALYZE leaderboard_entries"):  # none, and fresh ones
-            connection.execute(text(statistics))
-            explain = text(f"EXPLAIN {_COMPUTE_NEW_RANKS.text}")
-            plan = "\n".join(connection.scalars(explain, board.key))
-            assert "Index Scan using" not in plan
-            assert ("Bitmap Heap Scan" in plan) or entries > 300
+        yield connection
+
+
+def fill(connection: Connection, entries: int) -> Board:
+    """An all-time board of so many entries; the rest of 30,000 are on another one."""
+    connection.execute(
+        text(
+            "INSERT INTO leaderboard_entries"
+            " (session_id, game_type, player_address, score, period_type, period_date)"
+            " SELECT gen_random_uuid(), 'pong', n::text, hashint4(n),"
+            " CASE WHEN n <= :entries THEN 'alltime' ELSE 'daily' END,"
+            " CASE WHEN n <= :entries THEN date '1970-01-01' ELSE date '2026-01-11' END"
+            " FROM generate_series(1, 30000) AS n"
+        ),
+        {"entries": entries},
+    )
+    return Board.from_key("pong", "alltime", ALLTIME_DATE)
+
+
+STATISTICS = ("SELECT", "ANALYZE leaderboard_entries")  # none, and fresh ones
+
+
+@pytest.mark.parametrize("entries", [300, 30_000])
+def test_s18_a_board_is_not_read_in_the_order_of_its_index(connection: Connection, entries: int) -> None:
+    """Which is random in the table: more pages than a server has memory are read again and again."""
+    board = fill(connection, entries)
+    leaderboards.read_in_table_order(connection)
+    for statistics in STATISTICS:
+        connection.execute(text(statistics))
+        explain = text(f"EXPLAIN {_COMPUTE_NEW_RANKS.text}")
+        plan = "\n".join(connection.scalars(explain, board.key))
+        assert "Index Scan using" not in plan
+        assert ("Bitmap Heap Scan" in plan) or entries > 300
+
+
+@pytest.mark.parametrize("most", [5_000, 50_000])
+def test_s18_a_chunk_reads_its_own_entries_alone(connection: Connection, most: int) -> None:
+    board = fill(connection, 30_000)
+    leaderboards.compute_new_ranks(connection, board)
+    chunk = leaderboards.find_chunk(connection, after=leaderboards.START, most=most)
+    for statistics in STATISTICS:
+        connection.execute(text(statistics))
+        plan = "\n".join(connection.scalars(text(f"EXPLAIN {_WRITE_NEW_RANKS.text}"), chunk._asdict()))
+        assert "leaderboard_entries_pkey" in plan
+        assert "Seq Scan on leaderboard_entries" not in plan
+        assert "Nested Loop" not in plan  # an index that is entered for each entry
+    assert leaderboards.write_new_ranks(connection, chunk) == min(most, 30_000)
