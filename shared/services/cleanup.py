@@ -74,7 +74,7 @@ class Cleaner:
         """
         started_at = self.clock()
         before = expiry_cutoff(run.tick.at, self.session_expiry)
-        tally = CleanupTally()
+        tally = CleanupTally(unseen_after=db.FIRST_SESSION)
         has_failed, is_reachable = False, True
         has_notices = self.transactions.run(partial(self._begin, run=run), run=run)
         delete_orphans = partial(self._delete_orphans, has_notices=has_notices)
