@@ -24,13 +24,13 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from infra.demo.runs_table import create_runs_table
 from shared.db.errors import sqlstate
 from shared.domain.periods import Calendar
 from shared.domain.run import RunStatus
 from shared.runs.store import RunStore
 from tests.arcade import Arcade
 from tests.fakes import FakeClock, scheduled_event
+from tests.fakes.dynamodb import create_runs_table
 from tests.faults.model import Board, Entry, Model, Pool, Session, between
 from tests.faults.process import Fault, Killed, Kind, Moment, Process
 from tests.faults.scenes import SMALL_BATCHES, await_quiet
