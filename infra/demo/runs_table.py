@@ -5,7 +5,8 @@ It reads what `RunStore` writes of DynamoDB's expressions, and no more.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from operator import eq, gt, itemgetter, ne
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -16,8 +17,12 @@ from shared.runs.table import INDEXES, PARTITION_KEY
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
+PlainItem = Mapping[str, Any]
+
 _CLAUSE = re.compile(r"(?:^| )(SET|REMOVE|ADD) ")
 _IS_ABSENT = re.compile(r"attribute_not_exists\((\S+)\)")
+_KINDS = {str: "S", bool: "BOOL", int: "N", list: "SS"}
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {"=": eq, "<>": ne, ">": gt}
 
 
 class ConditionFailedError(ClientError):
@@ -29,47 +34,48 @@ class ConditionFailedError(ClientError):
 
 
 class MemoryRunsTable:
-    """A client of DynamoDB with one table, in this process."""
+    """A client of DynamoDB with one table, in this process.
+
+    Attributes:
+        items: by run id; their values are plain: texts, numbers, lists of texts for sets, and maps.
+    """
 
     class exceptions:  # noqa: N801 - botocore's name
         """As botocore's clients have them."""
 
         ConditionalCheckFailedException = ConditionFailedError
 
-    def __init__(self, items: Iterable[Item] = ()) -> None:
-        self._items = {item[PARTITION_KEY]["S"]: item for item in items}
+    def __init__(self, items: Mapping[str, PlainItem] | None = None) -> None:
+        self.items = dict(items or {})
 
     @property
     def client(self) -> "DynamoDBClient":
         """This table, as the type of client that `RunStore` has."""
         return cast("DynamoDBClient", self)
 
-    @property
-    def items(self) -> list[Item]:
-        """All there are."""
-        return list(self._items.values())
-
     def get_item(self, **request: Any) -> dict[str, Any]:
         """GetItem."""
-        item = self._items.get(request["Key"][PARTITION_KEY]["S"])
-        return {"Item": item} if item else {}
+        item = self.items.get(request["Key"][PARTITION_KEY]["S"])
+        return {"Item": _typed(item)["M"]} if item else {}
 
     def query(self, **request: Any) -> dict[str, Any]:
         """Query of an index by its partition key alone, the latest first, in one page."""
         [index] = [index for index in INDEXES if index.name == request["IndexName"]]
-        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
-        partition = values[":partition"]
+        names = request["ExpressionAttributeNames"]
+        values = _plain_values(request)
+        is_shown = _condition(request["FilterExpression"], names, values)
         found = [
             item
-            for item in self._items.values()
-            if item.get(index.partition_key) == partition and _holds(request["FilterExpression"], item, names, values)
+            for item in self.items.values()
+            if item.get(index.partition_key) == values[":partition"] and is_shown(item)
         ]
-        found.sort(key=lambda item: cast("str", item[index.sort_key]["S"]), reverse=True)
-        projected = {PARTITION_KEY, index.partition_key, index.sort_key, *index.projected_attributes}
+        found.sort(key=itemgetter(index.sort_key), reverse=True)
+        shown: Collection[str] = {PARTITION_KEY, index.partition_key, index.sort_key, *index.projected_attributes}
+        if projection := request.get("ProjectionExpression"):
+            shown = [names[alias] for alias in projection.split(", ")]
         return {
             "Items": [
-                {name: value for name, value in item.items() if name in projected}
-                for item in found[: request.get("Limit")]
+                {name: _typed(item[name]) for name in shown if name in item} for item in found[: request.get("Limit")]
             ]
         }
 
@@ -79,13 +85,13 @@ class MemoryRunsTable:
         Raises:
             ConditionFailedError: the condition does not hold.
         """
-        names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
+        names, values = request.get("ExpressionAttributeNames", {}), _plain_values(request)
         key = request["Key"][PARTITION_KEY]["S"]
-        old = self._items.get(key, {})
+        old = self.items.get(key, {})
         condition = request.get("ConditionExpression")
-        if condition and not _holds(condition, old, names, values):
-            raise ConditionFailedError(old)
-        new = {**request["Key"], **old}
+        if condition and not _condition(condition, names, values)(old):
+            raise ConditionFailedError(_typed(old)["M"])
+        new = {PARTITION_KEY: key, **old}
         _, *clauses = _CLAUSE.split(request["UpdateExpression"])
         for clause, actions in zip(clauses[::2], clauses[1::2], strict=True):
             for action in actions.split(", "):
@@ -95,29 +101,46 @@ class MemoryRunsTable:
                     case "SET":
                         new[name] = value
                     case "ADD":
-                        new[name] = {"N": str(int(old.get(name, {"N": "0"})["N"]) + int(value["N"]))}
+                        new[name] = old.get(name, 0) + value
                     case _:
                         new.pop(name, None)
-        self._items[key] = new
-        return {"Attributes": new}
+        self.items[key] = new
+        return {"Attributes": _typed(new)["M"]}
 
 
-def _holds(condition: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
-    """Whether a condition holds of an item: tests that are joined by OR, and by AND within parentheses."""
-    terms = (term[1:-1] if term.startswith("(") else term for term in condition.split(" OR "))
-    return any(all(_is_true(test, item, names, values) for test in term.split(" AND ")) for term in terms)
+def _condition(text: str, names: Mapping[str, str], values: PlainItem) -> Callable[[PlainItem], bool]:
+    """A condition on an item: tests that are joined by OR, and by AND within parentheses."""
+    terms = (term[1:-1] if term.startswith("(") else term for term in text.split(" OR "))
+    tests = [[_test(test, names, values) for test in term.split(" AND ")] for term in terms]
+    if tests == [[only := tests[0][0]]]:
+        return only
+    return lambda item: any(all(test(item) for test in term) for term in tests)
 
 
-def _is_true(test: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
-    if absent := _IS_ABSENT.fullmatch(test):
-        return names[absent[1]] not in item
-    alias, operator, parameter = test.split(" ")
-    found, value = item.get(names[alias]), values[parameter]
-    match operator:
-        case "=":
-            return bool(found == value)
-        case "<>":
-            return bool(found != value)
-        case ">":
-            return found is not None and int(found["N"]) > int(value["N"])
-    raise NotImplementedError(test)
+def _test(text: str, names: Mapping[str, str], values: PlainItem) -> Callable[[PlainItem], bool]:
+    if absent := _IS_ABSENT.fullmatch(text):
+        return lambda item: names[absent[1]] not in item
+    alias, comparison, parameter = text.split(" ")
+    name, value, compare = names[alias], values[parameter], _COMPARISONS[comparison]
+    return lambda item: name in item and bool(compare(item[name], value))
+
+
+def _plain_values(request: Mapping[str, Any]) -> PlainItem:
+    return {name: _plain(value) for name, value in request.get("ExpressionAttributeValues", {}).items()}
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    [(kind, content)] = value.items()
+    match kind:
+        case "N":
+            return int(content)
+        case "M":
+            return {name: _plain(inner) for name, inner in content.items()}
+        case _:
+            return content
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {"M": {name: _typed(inner) for name, inner in value.items()}}
+    return {_KINDS[type(value)]: str(value) if type(value) is int else value}

@@ -1,7 +1,6 @@
 """A file with the run records of a demo, so that `arcade-jobs history --stage demo` can show them later."""
 
 import json
-import lzma
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from shared.runs.record import format_instant, parse_instant
 from shared.runs.store import RunStore
 
 TABLE_NAME = "arcade-jobs-demo-runs"
-SAVED_RUNS = Path("demo", "runs.json.xz")  # where a demo leaves its runs, in the folder of local data
+SAVED_RUNS = Path("demo", "runs.json")  # where a demo leaves its runs, in the folder of local data
 
 
 def save_runs(table: MemoryRunsTable, path: Path, *, at: datetime) -> None:
@@ -19,12 +18,11 @@ def save_runs(table: MemoryRunsTable, path: Path, *, at: datetime) -> None:
 
     Args:
         table: of the demo.
-        path: of the file, compressed JSON.
+        path: of the file, JSON.
         at: the wall clock of the runs; they are read as of then.
     """
     unfinished = path.with_name(path.name + ".unfinished")
-    with lzma.open(unfinished, "wt", encoding="utf-8", preset=1) as file:
-        json.dump({"at": format_instant(at), "items": table.items}, file)
+    unfinished.write_text(json.dumps({"at": format_instant(at), "items": table.items}), encoding="utf-8")
     unfinished.replace(path)
 
 
@@ -35,11 +33,10 @@ def open_saved_runs(path: Path) -> RunStore:
         ArcadeJobsError: there is no such file, or it cannot be read.
     """
     try:
-        with lzma.open(path, "rt", encoding="utf-8") as file:
-            saved = json.load(file)
+        saved = json.loads(path.read_bytes())
         at, items = parse_instant(saved["at"]), saved["items"]
     except FileNotFoundError:
         raise ArcadeJobsError(f"{path}: no runs are saved there; make demo replays three weeks of them") from None
-    except (OSError, ValueError, LookupError, EOFError, lzma.LZMAError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise ArcadeJobsError(f"{path}: cannot be read ({error}); make demo writes it again") from None
     return RunStore(client=MemoryRunsTable(items).client, table_name=TABLE_NAME, clock=lambda: at)

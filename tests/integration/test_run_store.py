@@ -1,5 +1,6 @@
 """The contract of the runs table, held by moto, by the emulator of the laptop cloud, and by the demo's table."""
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,7 @@ from botocore.config import Config
 
 from infra.demo.runs_table import MemoryRunsTable
 from shared.domain.run import Result, RunStatus
-from shared.runs.record import RunRecord
+from shared.runs.record import RunEnd, RunRecord
 from shared.runs.store import KEPT_FOR, Attempt, RunStore, RunStoreError
 from shared.runs.table import INDEXES
 from tests.fakes import FakeClock, save_run
@@ -321,6 +322,22 @@ def test_lists_page_through_everything(store: RunStore) -> None:
     assert len(store.list_runs(limit=50)) == 50
 
 
+def test_ends_are_what_lists_have_for_statistics(store: RunStore, clock: FakeClock) -> None:
+    close(store, store.start(a_run("expired", started_at=AT - KEPT_FOR)))
+    close(store, store.start(a_run("a")))
+    close(store, store.start(replace(a_run("b", job="cleanup"), dry_run=True)), RunStatus.FAILED)
+    store.start(a_run("killed"))
+    store.start(a_run("running", started_at=AT + timedelta(hours=1)))
+    clock.now = AT + timedelta(hours=1)
+    for job in (None, "prize-pool", "cleanup"):
+        listed = [
+            RunEnd(run.job, run.status, run.dry_run, run.duration_ms, run.finished_at) for run in store.list_runs(job)
+        ]
+        assert Counter(store.list_ends(job)) == Counter(listed)
+    assert [end.status for end in store.list_ends("cleanup")] == [RunStatus.FAILED]
+    assert Counter(end.status for end in store.list_ends())[RunStatus.ABANDONED] == 1
+
+
 def test_a_table_that_cannot_be_reached_is_one_error() -> None:
     client = boto3.client(
         "dynamodb",
@@ -336,6 +353,7 @@ def test_a_table_that_cannot_be_reached_is_one_error() -> None:
         lambda: save_run(store, a_run()),
         lambda: store.get("x"),
         store.list_runs,
+        lambda: list(store.list_ends()),
     ]
     for request in requests:
         with pytest.raises(RunStoreError, match="runs table: EndpointConnectionError"):
