@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def measure(*, quick: bool) -> list[Row]:
         raise FileNotFoundError("valgrind: not installed; on Debian and Ubuntu: apt-get install valgrind")
     targets = {"floor": OF_FLOOR} if quick else {"naive": OF_NAIVE, "floor": OF_FLOOR}
     jobs = JOBS[:1] if quick else JOBS
-    with _environment() as environment, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with function_environment() as environment, ThreadPoolExecutor(os.cpu_count()) as pool:
         # Bytecode for the peers too: it is written by the first import, which is not measured.
         folders = dict.fromkeys(targets, _compiled(COLD, environment))
         folders |= {f"functions.{job.stem}": bundle.build(LOCAL.platform) for job in jobs}
@@ -108,11 +108,22 @@ def measure(*, quick: bool) -> list[Row]:
     return rows
 
 
+def invoke_first(module: str, folder: Path, environment: dict[str, str], *, under: Sequence[str] = ()) -> str:
+    """Import a handler and invoke it once, in a new process; returns what that writes to standard error.
+
+    Args:
+        module: of the handler.
+        folder: that has it.
+        environment: of the process.
+        under: the command that runs it.
+    """
+    command = [*under, sys.executable, str(COLD / "first_invocation.py"), module]
+    return _run(command, environment | {"PYTHONPATH": str(folder)})
+
+
 def _start(module: str, folder: Path, environment: dict[str, str]) -> Start:
-    environment = environment | {"PYTHONPATH": str(folder)}
-    command = [sys.executable, str(COLD / "first_invocation.py"), module]
-    [instructions] = re.findall(r"I\s+refs:\s+([\d,]+)", _run([*VALGRIND, *command], environment))
-    peaks = [re.findall(r"peak (\d+)", _run(command, environment))[0] for _ in range(MEMORY_SAMPLES)]
+    [instructions] = re.findall(r"I\s+refs:\s+([\d,]+)", invoke_first(module, folder, environment, under=VALGRIND))
+    peaks = [re.findall(r"peak (\d+)", invoke_first(module, folder, environment))[0] for _ in range(MEMORY_SAMPLES)]
     return Start(instructions=int(instructions.replace(",", "")), peaks_mb=[int(peak) / 1e6 for peak in peaks])
 
 
@@ -122,7 +133,7 @@ def _compiled(folder: Path, environment: dict[str, str]) -> Path:
 
 
 @contextmanager
-def _environment() -> Iterator[dict[str, str]]:
+def function_environment() -> Iterator[dict[str, str]]:
     """The environment of a function, with an empty database and a runs table that takes everything."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), DynamoDb)
     Thread(target=server.serve_forever, daemon=True).start()
