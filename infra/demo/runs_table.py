@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PlainItem = Mapping[str, Any]
 
 _CLAUSE = re.compile(r"(?:^| )(SET|REMOVE|ADD) ")
-_IS_ABSENT = re.compile(r"attribute_not_exists\((\S+)\)")
+_PRESENCE = re.compile(r"attribute_(?P<absent>not_)?exists\((?P<name>\S+)\)")
 _KINDS = {str: "S", bool: "BOOL", int: "N", list: "SS"}
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {"=": eq, "<>": ne, ">": gt}
 
@@ -109,20 +109,33 @@ class MemoryRunsTable:
 
 
 def _condition(text: str, names: Mapping[str, str], values: PlainItem) -> Callable[[PlainItem], bool]:
-    """A condition on an item: tests that are joined by OR, and by AND within parentheses."""
-    terms = (term[1:-1] if term.startswith("(") else term for term in text.split(" OR "))
-    tests = [[_test(test, names, values) for test in term.split(" AND ")] for term in terms]
-    if tests == [[only := tests[0][0]]]:
-        return only
-    return lambda item: any(all(test(item) for test in term) for term in tests)
-
-
-def _test(text: str, names: Mapping[str, str], values: PlainItem) -> Callable[[PlainItem], bool]:
-    if absent := _IS_ABSENT.fullmatch(text):
-        return lambda item: names[absent[1]] not in item
+    """A condition on an item, of comparisons and presence, AND, OR and parentheses."""
+    if len(parts := _split(text, " OR ")) > 1:
+        alternatives = [_condition(part, names, values) for part in parts]
+        return lambda item: any(condition(item) for condition in alternatives)
+    if len(parts := _split(text, " AND ")) > 1:
+        conditions = [_condition(part, names, values) for part in parts]
+        return lambda item: all(condition(item) for condition in conditions)
+    if text.startswith("("):
+        return _condition(text[1:-1], names, values)
+    if found := _PRESENCE.fullmatch(text):
+        return lambda item: (names[found["name"]] in item) is (found["absent"] is None)
     alias, comparison, parameter = text.split(" ")
     name, value, compare = names[alias], values[parameter], _COMPARISONS[comparison]
-    return lambda item: name in item and bool(compare(item[name], value))
+    return lambda item: name in item and compare(item[name], value)
+
+
+def _split(text: str, word: str) -> list[str]:
+    """What is between a word, outside of parentheses."""
+    parts, unfinished = [], ""
+    for piece in text.split(word):
+        unfinished += piece
+        if unfinished.count("(") == unfinished.count(")"):
+            parts.append(unfinished)
+            unfinished = ""
+        else:
+            unfinished += word
+    return parts
 
 
 def _plain_values(request: Mapping[str, Any]) -> PlainItem:
