@@ -15,7 +15,6 @@ from moto import mock_aws
 from sqlalchemy import Engine
 
 from infra import schema as migrations
-from infra.demo.runs_table import create_runs_table
 from infra.local import emulator as aws_emulator
 from infra.local import postgres
 from infra.local.emulator import Emulator
@@ -27,7 +26,7 @@ from shared.domain.periods import Calendar, load_zone
 from shared.services.transactions import Transactions
 from tests.arcade import Arcade
 from tests.fakes import FakeClock
-from tests.fakes.dynamodb import one_at_a_time
+from tests.fakes.dynamodb import create_runs_table, one_at_a_time
 from tests.jobs import StartApp
 from tests.sql import new_database
 

@@ -5,6 +5,7 @@ What only some commands use is imported where they do: AWS, SQLAlchemy, tables.
 Exit codes: 0 done, 1 refused or not as it should be, 2 wrong usage, 130 interrupted.
 """
 
+import gc
 import sys
 
 import typer
@@ -21,6 +22,10 @@ app = typer.Typer(
 )
 for group in (runs, schedules, dead_letters, db, local):
     app.add_typer(group.app)
+
+
+# What a command reads is needed until it ends: 50,000 runs are read in half the time when none is searched for garbage.
+gc.set_threshold(1_000_000)
 
 
 def main() -> None:

@@ -102,7 +102,7 @@ def show_statistics(job: AnyJob = None, *, as_json: Json = False, target: Target
     from infra.deployed.statistics import summarize
 
     with target.run_store() as runs:
-        statistics = summarize(runs.list_runs(job))
+        statistics = summarize(runs.list_ends(job))
     if as_json:
         print_json([of_job.to_json() for of_job in statistics])
     else:

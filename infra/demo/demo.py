@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 from infra.demo.platform import Entry, Platform, Pool, list_entries, list_pools
 from infra.demo.plays import load_plays, load_settlements
 from infra.demo.replay import FIRST_SLOT, VirtualClock, compare, replay
-from infra.demo.saved_runs import SAVED_RUNS, TABLE_NAME, emulated_dynamodb, save_runs
+from infra.demo.runs_table import MemoryRunsTable
+from infra.demo.saved_runs import SAVED_RUNS, TABLE_NAME, save_runs
 from shared.app import build_app
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.periods import Calendar, PeriodType
@@ -93,14 +94,14 @@ def run_demo(
         ArcadeJobsError: a run did not succeed.
     """
     with ExitStack() as stack:
-        client = stack.enter_context(emulated_dynamodb())
+        table = MemoryRunsTable()
         clock = VirtualClock(FIRST_SLOT)
         environment = {
             "DATABASE_URL": database_url,
             "RUNS_TABLE_NAME": TABLE_NAME,
             "JOB_SCHEDULER_TIMEZONE": ZONE.key,
         }
-        app = build_app(environment, dynamodb=client, clock=clock, sleep=clock.sleep)
+        app = build_app(environment, dynamodb=table.client, clock=clock, sleep=clock.sleep)
         stack.callback(app.engine.dispose)
         log = stack.enter_context((folder / "jobs.log").open("w", encoding="utf-8", buffering=1))
         platform = Platform(engine=engine, calendar=Calendar.of(ZONE))
@@ -112,7 +113,7 @@ def run_demo(
             except RunNotSucceededError as error:
                 raise ArcadeJobsError(f"{error}; {log.name} has more") from error
         seconds = time.monotonic() - started_at
-        save_runs(client, folder / SAVED_RUNS.name, at=clock())
+        save_runs(table, folder / SAVED_RUNS.name, at=clock())
         runs = app.runner.store.list_runs()
     with engine.connect() as connection:
         pools = list_pools(connection)

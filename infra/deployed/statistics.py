@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from shared.domain.run import RunStatus
-from shared.runs.record import RunRecord, format_instant
+from shared.runs.record import RunEnd, RunRecord, format_instant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +43,15 @@ class JobStatistics:
         }
 
 
-def summarize(records: Iterable[RunRecord]) -> list[JobStatistics]:
+def summarize(records: Iterable[RunRecord | RunEnd]) -> list[JobStatistics]:
     """The statistics of each job among the runs, by name."""
-    by_job: dict[str, list[RunRecord]] = {}
+    by_job: dict[str, list[RunRecord | RunEnd]] = {}
     for record in records:
         by_job.setdefault(record.job, []).append(record)
     return [_summarize(job, of_job) for job, of_job in sorted(by_job.items())]
 
 
-def _summarize(job: str, records: list[RunRecord]) -> JobStatistics:
+def _summarize(job: str, records: list[RunRecord | RunEnd]) -> JobStatistics:
     runs = [record for record in records if not record.dry_run]
     by_status = Counter(record.status for record in runs)
     ended = len(runs) - by_status[RunStatus.RUNNING]

@@ -2,7 +2,8 @@
 
 No Docker: the wheels are those of the functions' platform, and the bytecode is that of the functions' Python version,
 not of the interpreter that runs this. Bytecode is marked as unchecked (PEP 552), since the timestamps in Lambda zips
-never match and a function without bytecode starts at half the speed.
+never match and a function without bytecode starts at half the speed. That of the libraries is without docstrings and
+assertions, as `python -OO` has it, and the descriptions in their metadata are left out: a cold start reads them all.
 
 The asset is reproducible. It is built once for each state of its inputs, under `build/`.
 """
@@ -30,6 +31,7 @@ NPM_LOCK = Path("requirements") / "package-lock.json"
 SOURCES = ("functions", "shared")
 DEPLOYED = "/var/task"  # where Lambda unpacks an asset
 CA_BUNDLE = "rds-ca-bundle.pem"  # in the asset's root: the authorities that sign the certificates of RDS
+OPTIMIZED = ".opt-2.pyc"  # how Python names bytecode that `python -OO` would load
 FILE_TIME = 315_532_800  # 1980-01-01, the earliest that a zip can hold
 
 # Of the libraries, what the functions never import: they use SQLAlchemy Core on PostgreSQL, and of Powertools the
@@ -48,7 +50,7 @@ NOT_NEEDED = (
         )
     ),
 )
-# Files for compilers and installers; the rest of *.dist-info stays, pg8000 reads its own version there.
+# Files for compilers and installers; of *.dist-info the licenses stay, and METADATA, which two libraries read.
 NOT_NEEDED_ANYWHERE = ("*.c", "*.pxd", "*.pyi", "*.pyx", "py.typed", "INSTALLER", "RECORD", "REQUESTED", "WHEEL")
 
 
@@ -79,6 +81,7 @@ def build(platform: Platform, *, folder: Path = ROOT / "build") -> Path:
         _copy_sources(draft)
         (draft / CA_BUNDLE).write_text(_certificate_authorities())
         _compile(draft, platform)
+        _choose_bytecode(draft)
         _normalize_metadata(draft)
         megabytes = sum(path.stat().st_size for path in _files(draft)) / 1e6
         try:
@@ -143,6 +146,9 @@ def _remove_what_is_not_needed(asset: Path) -> None:
     for pattern in NOT_NEEDED_ANYWHERE:
         for path in list(asset.rglob(pattern)):
             path.unlink()
+    for path in asset.glob("*.dist-info/METADATA"):  # pg8000 and scramp read their version there, and with it all else
+        headers, _, _description = path.read_text(encoding="utf-8").partition("\n\n")
+        path.write_text(f"{headers}\n", encoding="utf-8")
 
 
 def _copy_sources(asset: Path) -> None:
@@ -169,13 +175,25 @@ def _compile(asset: Path, platform: Platform) -> None:
         _run(
             [
                 *(platform.python, "-m", "compileall", "-q", "-f", "-s", str(asset), "-p", DEPLOYED),
-                *("--invalidation-mode", "unchecked-hash", str(asset)),
+                *("-o", "0", "-o", "2", "--invalidation-mode", "unchecked-hash", str(asset)),
             ]
         )
         return
     script = Path(__file__).with_name("compile.mjs")
     pyodide = node.package("pyodide")
     _run([str(node.executable()), str(script), str(pyodide), str(asset), DEPLOYED, platform.python])
+
+
+def _choose_bytecode(asset: Path) -> None:
+    """Of the libraries keep what was optimized, under the name that Python loads; of our own what was not.
+
+    A dataclass without a docstring writes one when it is created, which costs more than the docstring does.
+    """
+    for optimized in list(asset.rglob(f"*{OPTIMIZED}")):
+        if optimized.relative_to(asset).parts[0] in SOURCES:
+            optimized.unlink()
+        else:
+            optimized.replace(optimized.with_name(optimized.name.removesuffix(OPTIMIZED) + ".pyc"))
 
 
 def _normalize_metadata(asset: Path) -> None:

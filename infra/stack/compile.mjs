@@ -17,7 +17,7 @@ if (found !== version) {
 const compiled = python.runPython(`
 import compileall, py_compile
 compileall.compile_dir(
-    "/asset", quiet=1, force=True, stripdir="/asset", prependdir=deployed,
+    "/asset", quiet=1, force=True, stripdir="/asset", prependdir=deployed, optimize=[0, 2],
     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
 )
 `);

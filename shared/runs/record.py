@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from shared.domain.run import Merge, Result, RunStatus
 
@@ -73,6 +73,16 @@ class RunRecord:
         """The result of docs/design.md, Contract; dry_run, actor and reason are there only when they have a value."""
         values = {name: getattr(self, name) for name in _JSON_ATTRIBUTES}
         return {name: _plain(value) for name, value in values.items() if value or name not in _JSON_OPTIONAL}
+
+
+class RunEnd(NamedTuple):
+    """What statistics need of a run; its attributes are those of `RunRecord`."""
+
+    job: str
+    status: RunStatus
+    dry_run: bool
+    duration_ms: int | None
+    finished_at: datetime | None
 
 
 _FIELDS = tuple(field.name for field in fields(RunRecord))

@@ -12,7 +12,12 @@ from sqlalchemy import Connection
 from shared.db import orphaned_entries as db
 from shared.db.batches import is_committed
 from shared.db.errors import describe, is_connection_lost
-from shared.db.expired_sessions import DeletedSessions, count_expired_sessions, delete_expired_sessions
+from shared.db.expired_sessions import (
+    FIRST_SESSION,
+    DeletedSessions,
+    count_expired_sessions,
+    delete_expired_sessions,
+)
 from shared.domain.board import Board
 from shared.domain.periods import PeriodType
 from shared.domain.retention import ORPHANS_ALWAYS_REMOVED, expiry_cutoff, is_purge
@@ -76,7 +81,7 @@ class Cleaner:
         """
         started_at = self.clock()
         before = expiry_cutoff(run.tick.at, self.session_expiry)
-        tally = CleanupTally()
+        tally = CleanupTally(unseen_after=FIRST_SESSION)
         has_failed, is_reachable = False, True
         has_notices = self.transactions.run(partial(self._begin, run=run), run=run)
         delete_orphans = partial(self._delete_orphans, has_notices=has_notices)

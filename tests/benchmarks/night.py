@@ -11,7 +11,6 @@ import boto3
 from moto import mock_aws
 from sqlalchemy import text
 
-from infra.demo.runs_table import create_runs_table
 from infra.jobs import JOBS
 from infra.local import postgres
 from shared.app import App, build_app
@@ -19,6 +18,7 @@ from tests.benchmarks.database import Board, database, fill, timed
 from tests.benchmarks.rows import Row, spread
 from tests.fakes import FakeClock, scheduled_event
 from tests.fakes.database_proxy import DatabaseProxy, proxy_to
+from tests.fakes.dynamodb import create_runs_table
 from tests.jobs import invoke
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from infra.demo.runs_table import create_runs_table
 from infra.local import cloud, emulator
 from infra.stack import bundle
 from infra.stack.target import LOCAL
 from tests.arcade import Arcade
 from tests.fakes import scheduled_event
+from tests.fakes.dynamodb import create_runs_table
 
 pytestmark = pytest.mark.xdist_group("runtime")
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import Engine
 
-from infra.demo.runs_table import create_runs_table
 from shared.domain.run import RunStatus
 from shared.runs.store import RunStore
 from tests.fakes import scheduled_event
+from tests.fakes.dynamodb import create_runs_table
 from tests.faults.model import Model, between
 from tests.faults.platform import PlatformSteps, choose, pick
 from tests.faults.process import Fault, Killed, Kind, Moment, Process

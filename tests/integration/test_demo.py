@@ -96,7 +96,7 @@ def test_ctrl_c_leaves_nothing_running_and_prints_one_line(folder: Path, moment:
     assert errors == "arcade-jobs: interrupted; nothing was left running\n"
     assert process.returncode == 130
     assert not postgres.stop_unused(folder / "postgres")
-    assert not (folder / "demo" / "runs.json.xz").exists()
+    assert not (folder / "demo" / "runs.json").exists()
 
 
 def test_a_terminal_shows_a_bar_and_nothing_that_the_jobs_print(folder: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_database_that_cannot_be_reached_is_reported_in_one_line(
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xfd7zXZ\x00 and no more", None])
 def test_saved_runs_that_cannot_be_read_are_reported_in_one_line(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "runs.json.xz"
+    path = tmp_path / "runs.json"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ArcadeJobsError, match=f"^{path}: .*make demo") as refused:

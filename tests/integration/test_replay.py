@@ -15,7 +15,8 @@ from sqlalchemy import Engine, text
 from infra.demo.platform import Platform, list_entries, list_pools
 from infra.demo.plays import load_plays, load_settlements
 from infra.demo.replay import FIRST_SLOT, LAST_SLOT, VirtualClock, compare, list_slots, replay
-from infra.demo.saved_runs import TABLE_NAME, emulated_dynamodb
+from infra.demo.runs_table import MemoryRunsTable
+from infra.demo.saved_runs import TABLE_NAME
 from infra.deployed.statistics import summarize
 from infra.jobs import JOBS
 from infra.local import postgres
@@ -44,15 +45,14 @@ def replayed(server: postgres.Server, template: str) -> Iterator[Replayed]:
     url = server.create_database(name, template=template).render_as_string()
     engine = open_engine(url)
     clock = VirtualClock(FIRST_SLOT)
-    with emulated_dynamodb() as client:
-        environment = {"DATABASE_URL": url, "RUNS_TABLE_NAME": TABLE_NAME, "JOB_SCHEDULER_TIMEZONE": "UTC"}
-        app = build_app(environment, dynamodb=client, clock=clock, sleep=clock.sleep)
-        platform = Platform(engine=engine, calendar=Calendar.of(UTC_ZONE))
-        slots = list_slots(LAST_SLOT)
-        assert list(replay(load_plays(), platform=platform, app=app, clock=clock, slots=slots)) == slots
-        app.engine.dispose()
-        runs = RunStore(client=client, table_name=TABLE_NAME, clock=clock)
-        yield Replayed(engine, runs, runs.list_runs())
+    environment = {"DATABASE_URL": url, "RUNS_TABLE_NAME": TABLE_NAME, "JOB_SCHEDULER_TIMEZONE": "UTC"}
+    app = build_app(environment, dynamodb=MemoryRunsTable().client, clock=clock, sleep=clock.sleep)
+    platform = Platform(engine=engine, calendar=Calendar.of(UTC_ZONE))
+    slots = list_slots(LAST_SLOT)
+    assert list(replay(load_plays(), platform=platform, app=app, clock=clock, slots=slots)) == slots
+    app.engine.dispose()
+    runs = app.runner.store
+    yield Replayed(engine, runs, runs.list_runs())
     engine.dispose()
     server.drop_database(name)
 

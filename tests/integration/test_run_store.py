@@ -1,17 +1,19 @@
-"""The contract of the runs table, held by moto in this process and by the emulator of the laptop cloud."""
+"""The contract of the runs table, held by moto, by the emulator of the laptop cloud, and by the demo's table."""
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
 from botocore.config import Config
 
+from infra.demo.runs_table import MemoryRunsTable
 from shared.domain.run import Result, RunStatus
-from shared.runs.record import RunRecord
+from shared.runs.record import RunEnd, RunRecord
 from shared.runs.store import KEPT_FOR, Attempt, RunStore, RunStoreError
 from shared.runs.table import INDEXES
 from tests.fakes import FakeClock, save_run
@@ -28,14 +30,32 @@ def clock() -> FakeClock:
     return FakeClock(now=AT + timedelta(seconds=30))
 
 
+@pytest.fixture
+def demo_table() -> "DynamoDBClient":
+    return MemoryRunsTable().client
+
+
 @pytest.fixture(
-    params=["dynamodb", pytest.param("emulated_dynamodb", marks=pytest.mark.xdist_group("emulator"))],
-    ids=["moto", "emulator"],
+    params=["dynamodb", pytest.param("emulated_dynamodb", marks=pytest.mark.xdist_group("emulator")), "demo_table"],
+    ids=["moto", "emulator", "demo"],
 )
 def store(request: pytest.FixtureRequest, clock: FakeClock) -> RunStore:
-    """One suite for both: what the store requests of DynamoDB must not depend on who emulates it."""
+    """One suite for all: what the store requests of DynamoDB must not depend on who emulates it."""
     client: DynamoDBClient = request.getfixturevalue(request.param)
     return RunStore(client=client, table_name="runs", clock=clock)
+
+
+class CountingClient:
+    """A client, and the names of what it sent."""
+
+    def __init__(self, client: "DynamoDBClient") -> None:
+        self.exceptions = client.exceptions
+        self.sent: list[str] = []
+        self._client = client
+
+    def __getattr__(self, operation: str) -> Any:
+        self.sent.append(operation)
+        return getattr(self._client, operation)
 
 
 def a_run(
@@ -91,15 +111,15 @@ def test_each_start_is_another_attempt(store: RunStore) -> None:
 
 
 def test_s27_a_run_without_overlap_takes_two_requests_and_a_duplicate_one(store: RunStore) -> None:
-    sent: list[str] = []
-    store.client.meta.events.register("before-call.dynamodb", lambda model, **_: sent.append(model.name))
+    client = CountingClient(store.client)
+    store = replace(store, client=cast("DynamoDBClient", client))
     close(store, store.start(a_run()))
-    assert sent == ["UpdateItem"] * 2
+    assert client.sent == ["update_item"] * 2
     close(store, store.start(a_run()), RunStatus.FAILED)
-    assert sent == ["UpdateItem"] * 4
+    assert client.sent == ["update_item"] * 4
     close(store, store.start(a_run()))
     store.start(a_run())
-    assert sent == ["UpdateItem"] * 7
+    assert client.sent == ["update_item"] * 7
 
 
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.PARTIAL, RunStatus.INCOMPLETE])
@@ -302,6 +322,22 @@ def test_lists_page_through_everything(store: RunStore) -> None:
     assert len(store.list_runs(limit=50)) == 50
 
 
+def test_ends_are_what_lists_have_for_statistics(store: RunStore, clock: FakeClock) -> None:
+    close(store, store.start(a_run("expired", started_at=AT - KEPT_FOR)))
+    close(store, store.start(a_run("a")))
+    close(store, store.start(replace(a_run("b", job="cleanup"), dry_run=True)), RunStatus.FAILED)
+    store.start(a_run("killed"))
+    store.start(a_run("running", started_at=AT + timedelta(hours=1)))
+    clock.now = AT + timedelta(hours=1)
+    for job in (None, "prize-pool", "cleanup"):
+        listed = [
+            RunEnd(run.job, run.status, run.dry_run, run.duration_ms, run.finished_at) for run in store.list_runs(job)
+        ]
+        assert Counter(store.list_ends(job)) == Counter(listed)
+    assert [end.status for end in store.list_ends("cleanup")] == [RunStatus.FAILED]
+    assert Counter(end.status for end in store.list_ends())[RunStatus.ABANDONED] == 1
+
+
 def test_a_table_that_cannot_be_reached_is_one_error() -> None:
     client = boto3.client(
         "dynamodb",
@@ -317,6 +353,7 @@ def test_a_table_that_cannot_be_reached_is_one_error() -> None:
         lambda: save_run(store, a_run()),
         lambda: store.get("x"),
         store.list_runs,
+        lambda: list(store.list_ends()),
     ]
     for request in requests:
         with pytest.raises(RunStoreError, match="runs table: EndpointConnectionError"):

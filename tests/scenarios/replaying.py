@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from infra.demo.platform import Platform
 from infra.demo.plays import load_plays
 from infra.demo.replay import FIRST_SLOT, HOUR, VirtualClock, list_slots, replay
-from infra.demo.saved_runs import TABLE_NAME, emulated_dynamodb
+from infra.demo.runs_table import MemoryRunsTable
+from infra.demo.saved_runs import TABLE_NAME
 from shared.app import build_app
 from shared.db.connection import open_engine
 from shared.domain.periods import Calendar
@@ -24,17 +25,16 @@ LAST_SLOT = FIRST_SLOT + timedelta(days=2)
 def main(url: str, zone: str) -> None:
     clock = VirtualClock(FIRST_SLOT)
     engine = open_engine(url)
-    with emulated_dynamodb() as client:
-        environment = {"DATABASE_URL": url, "RUNS_TABLE_NAME": TABLE_NAME, "JOB_SCHEDULER_TIMEZONE": zone}
-        app = build_app(environment, dynamodb=client, clock=clock, sleep=clock.sleep)
-        plays = [play for play in load_plays() if play.created_at < LAST_SLOT + HOUR]
-        calendar = Calendar.of(ZoneInfo(zone))
-        Arcade(engine, calendar=calendar).record_calendar()
-        platform = Platform(engine=engine, calendar=calendar)
-        for _ in replay(plays, platform=platform, app=app, clock=clock, slots=list_slots(LAST_SLOT)):
-            pass
-        runs = {run.run_id: app.runner.store.get(run.run_id) for run in app.runner.store.list_runs()}
-        app.engine.dispose()
+    environment = {"DATABASE_URL": url, "RUNS_TABLE_NAME": TABLE_NAME, "JOB_SCHEDULER_TIMEZONE": zone}
+    app = build_app(environment, dynamodb=MemoryRunsTable().client, clock=clock, sleep=clock.sleep)
+    plays = [play for play in load_plays() if play.created_at < LAST_SLOT + HOUR]
+    calendar = Calendar.of(ZoneInfo(zone))
+    Arcade(engine, calendar=calendar).record_calendar()
+    platform = Platform(engine=engine, calendar=calendar)
+    for _ in replay(plays, platform=platform, app=app, clock=clock, slots=list_slots(LAST_SLOT)):
+        pass
+    runs = {run.run_id: app.runner.store.get(run.run_id) for run in app.runner.store.list_runs()}
+    app.engine.dispose()
     engine.dispose()
     results = {run_id: [str(run.status), timeless(run.result)] for run_id, run in sorted(runs.items()) if run}
     sys.stderr.write(json.dumps(results))  # the log goes to standard output

@@ -49,7 +49,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if connection is None:
         url = urlsplit(os.environ["DATABASE_URL"])
         [socket] = parse_qs(url.query)["unix_sock"]
-        connection = pg8000.native.Connection(url.username, database=url.path[1:], unix_sock=socket)
+        connection = pg8000.native.Connection(
+            url.username, password=url.password, database=url.path[1:], unix_sock=socket
+        )
     due = "SELECT id FROM prize_pools WHERE status = 'active' AND period_date < CAST(:time AS timestamptz)::date"
     pools = connection.run(due, time=event["time"])
     put_item({"run_id": {"S": event["id"]}, "pools": {"N": str(len(pools))}})
