@@ -6,13 +6,14 @@ from functools import partial
 from infra.local import postgres
 from tests.benchmarks.database import Board, database, fill, median, opened, settle_down, timed, work
 from tests.benchmarks.rows import Row, spread
+from tests.benchmarks.score_writers import latency_of_writers
 from tests.sql import rows, run
 
 NIGHT = "2026-02-01T03:00:00Z"
 
 
 def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
-    return [_nothing_to_do(server, quick=quick), *_deletion(server, quick=quick)]
+    return [_nothing_to_do(server, quick=quick), *_deletion(server, quick=quick), _writers(server, quick=quick)]
 
 
 def _nothing_to_do(server: postgres.Server, *, quick: bool) -> Row:
@@ -91,3 +92,17 @@ def _deletion(server: postgres.Server, *, quick: bool) -> list[Row]:
                 )
             )
     return found
+
+
+def _writers(server: postgres.Server, *, quick: bool) -> Row:
+    entries, expired = (10_000, 100_000) if quick else (100_000, 1_000_000)
+    with database(server) as engine, opened(engine) as app:
+        fill(engine, boards=[Board(game="game0", day="2026-01-05", entries=entries, period="alltime")], active=expired)
+        return latency_of_writers(
+            engine,
+            f"the deletion of {expired:,} expired sessions",
+            entries=entries,
+            rounds=1,
+            before=lambda: None,
+            meanwhile=lambda: work(app, "cleanup", NIGHT),
+        )

@@ -1,24 +1,23 @@
 """Ranking: against its floor and its peers, with score writers beside it, and when little or nothing changed."""
 
-import multiprocessing
 import shutil
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import Engine
 
 from infra.local import postgres
 from shared.db.ranking import ORDER_BY
 from tests.benchmarks.database import Board, database, fill, median, opened, settle_down, timed, work
 from tests.benchmarks.rows import Row, spread
-from tests.sql import open_database, rows, run
+from tests.benchmarks.score_writers import latency_of_writers
+from tests.sql import rows, run
 
 GAMES = [f"game{n}" for n in range(15)]
 HOUR = "2026-01-12T01:00:00Z"
@@ -60,7 +59,17 @@ def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
     entries = 100_000 if quick else 1_000_000
     with database(server) as engine:
         fill(engine, boards=[Board(game="game0", day="2026-01-05", entries=entries, period="alltime")])
-        found = [*_full(engine, entries, quick=quick), _writers(engine, entries, quick=quick)]
+        found = [
+            *_full(engine, entries, quick=quick),
+            latency_of_writers(
+                engine,
+                "a re-rank",
+                entries=entries,
+                rounds=1 if quick else 3,
+                before=lambda: run(engine, "UPDATE leaderboard_entries SET rank = NULL", MARK),
+                meanwhile=lambda: _rank(engine),
+            ),
+        ]
     return [*found, *_little(server, quick=quick), _bloat(server, quick=quick)]
 
 
@@ -205,80 +214,6 @@ def _command(words: list[str]) -> bytes:
     """https://redis.io/docs/latest/develop/reference/protocol-spec/."""
     encoded = [word.encode() for word in words]
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
-
-
-def _writers(engine: Engine, entries: int, *, quick: bool) -> Row:
-    """Four processes that write scores, alone and while the whole board is ranked, in turns."""
-    idle: list[float] = []
-    busy: list[float] = []
-    for _ in range(1 if quick else 3):
-        run(engine, "UPDATE leaderboard_entries SET rank = NULL", MARK)
-        settle_down(engine)
-        idle += _latencies(engine, entries, lambda: time.sleep(8))
-        busy += _latencies(engine, entries, lambda: _rank(engine))
-    p99 = [statistics.quantiles(values, n=100)[98] * 1000 for values in (idle, busy)]
-    over = [sum(value > 0.05 for value in values) for values in (idle, busy)]
-    return Row(
-        measure="p99 of 4 score writers during a re-rank",
-        against="the same writers, idle job",
-        target="idle + 6 ms, none over 50 ms",
-        figures=f"{p99[0]:.1f} -> {p99[1]:.1f} ms, most {max(idle) * 1000:.0f} -> {max(busy) * 1000:.0f} ms,"
-        f" over 50 ms {over[0]} of {len(idle):,} -> {over[1]} of {len(busy):,}",
-        is_met=p99[1] <= p99[0] + 6 and max(busy) <= 0.05,
-    )
-
-
-def _latencies(engine: Engine, entries: int, meanwhile: Callable[[], Any]) -> list[float]:
-    context = multiprocessing.get_context("spawn")
-    queue, ended = context.Queue(), context.Event()
-    url = engine.url
-    writers = [context.Process(target=_write_scores, args=(url, entries, n, ended, queue)) for n in range(4)]
-    for writer in writers:
-        writer.start()
-    for _ in writers:
-        queue.get()  # each is connected
-    meanwhile()
-    ended.set()
-    found = [value for _ in writers for value in queue.get()]
-    for writer in writers:
-        writer.join()
-    return found
-
-
-def _write_scores(url: URL, entries: int, number: int, ended: Any, queue: Any) -> None:
-    """Some fifty improvements a second: a completed session, and the player's entry."""
-    engine = open_database(url)
-    connection = engine.raw_connection()
-    cursor = connection.cursor()
-    cursor.execute("SELECT 1")
-    connection.commit()
-    queue.put(None)
-    latencies = []
-    player = number
-    while not ended.is_set():
-        player = (player * 48_271 + 11) % entries + 1
-        started = time.perf_counter()
-        cursor.execute(
-            "INSERT INTO game_sessions (id, game_type, player_address, amount_paid_usdc, score, status, completed_at)"
-            " SELECT gen_random_uuid(), game_type, player_address, 0.01, score + 1, 'completed', now()"
-            " FROM leaderboard_entries WHERE player_address = %s AND game_type = 'game0' RETURNING id, score",
-            (f"0x{player}",),
-        )
-        [(session_id, score)] = cursor.fetchall()
-        cursor.execute(
-            "INSERT INTO leaderboard_entries AS entry"
-            " (session_id, game_type, player_address, score, period_type, period_date)"
-            " VALUES (%s, 'game0', %s, %s, 'alltime', '1970-01-01')"
-            " ON CONFLICT (player_address, game_type, period_type, period_date) DO UPDATE SET"
-            " session_id = excluded.session_id, score = excluded.score, created_at = excluded.created_at"
-            " WHERE excluded.score > entry.score",
-            (session_id, f"0x{player}", score),
-        )
-        connection.commit()
-        latencies.append(time.perf_counter() - started)
-        time.sleep(0.02)
-    queue.put(latencies)
-    connection.close()
 
 
 def _little(server: postgres.Server, *, quick: bool) -> Iterator[Row]:
