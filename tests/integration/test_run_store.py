@@ -6,9 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from shared.domain.run import Result, RunStatus
 from shared.runs.record import RunRecord
@@ -302,16 +300,8 @@ def test_lists_page_through_everything(store: RunStore) -> None:
     assert len(store.list_runs(limit=50)) == 50
 
 
-def test_a_table_that_cannot_be_reached_is_one_error() -> None:
-    client = boto3.client(
-        "dynamodb",
-        region_name="us-east-1",
-        endpoint_url="http://127.0.0.1:1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-        config=Config(connect_timeout=1, retries={"total_max_attempts": 1}),
-    )
-    store = RunStore(client=client, table_name="runs", clock=FakeClock())
+def test_a_table_that_cannot_be_reached_is_one_error(unreachable_dynamodb: "DynamoDBClient") -> None:
+    store = RunStore(client=unreachable_dynamodb, table_name="runs", clock=FakeClock())
     requests: list[Callable[[], object]] = [
         lambda: store.start(a_run()),
         lambda: save_run(store, a_run()),
