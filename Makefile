@@ -71,7 +71,7 @@ check: $(VENV)/.lint  ## format, lint, types, imports
 unit: $(VENV)/.dev  ## the unit tests: seconds, nothing started
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
 
-# Coverage is that of the whole suite: with ARGS, which choose tests, it is not measured.
+# Coverage is that of the tests that `TRACED` names (tests/conftest.py); with ARGS, nothing is measured.
 test: setup check  ## check, then the whole test suite with its coverage
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(or $(ARGS),--cov --cov-report=term)
 

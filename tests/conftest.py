@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.config import Config as ClientConfig
 from moto import mock_aws
 from sqlalchemy import Engine
 
@@ -90,14 +91,20 @@ def engine(server: postgres.Server, template: str) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.fixture(scope="session")
+def aws() -> boto3.Session:
+    """Makes clients: it keeps the services' descriptions, which take longer to read than most tests."""
+    return boto3.Session("testing", "testing", region_name="us-east-1")
+
+
 @pytest.fixture
-def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
+def dynamodb(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
     """A DynamoDB client on an emulation in this process, with the runs table `runs`."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
+        client = aws.client("dynamodb")
         create_runs_table(client, RUNS_TABLE)
         yield client
 
@@ -111,18 +118,19 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def emulated_dynamodb(emulator: Emulator) -> Iterator["DynamoDBClient"]:
+def emulated_dynamodb(aws: boto3.Session, emulator: Emulator) -> Iterator["DynamoDBClient"]:
     """A DynamoDB client on the emulator, with the runs table `runs`."""
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=emulator.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = aws.client("dynamodb", endpoint_url=emulator.endpoint)
     create_runs_table(client, RUNS_TABLE)
     yield client
     client.delete_table(TableName=RUNS_TABLE)
+
+
+@pytest.fixture
+def unreachable_dynamodb(aws: boto3.Session) -> "DynamoDBClient":
+    """A DynamoDB client of nowhere."""
+    config = ClientConfig(connect_timeout=1, retries={"total_max_attempts": 1})
+    return aws.client("dynamodb", endpoint_url="http://127.0.0.1:1", config=config)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 REGION = "us-east-1"
+AWS = boto3.Session("testing", "testing", region_name=REGION)  # it reads the description of a service once
 NOW = datetime(2026, 1, 12, 9, tzinfo=UTC)
 SLOT = "2026-01-12T00:00:00Z"
 JOB = "prize-pool"
@@ -36,7 +37,7 @@ class FakeAlarms:
 
     @property
     def meta(self) -> Any:
-        return boto3.client("cloudwatch", region_name=REGION).meta
+        return client("cloudwatch").meta
 
     def describe_alarms(self, **request: Any) -> dict[str, Any]:
         names = request["AlarmNames"]
@@ -95,7 +96,7 @@ def fail(job: str, event: dict[str, Any]) -> dict[str, Any]:
 
 def client(service: str) -> Any:
     """A client of moto."""
-    return cast("Any", boto3).client(service, region_name=REGION)
+    return cast("Any", AWS).client(service)
 
 
 @dataclass
@@ -125,7 +126,7 @@ class FakeStage:
 
     def add_dead_letter(self, body: Any, *, job: str = JOB, reason: tuple[str, str] | None = None) -> str:
         names = ("ERROR_CODE", "ERROR_MESSAGE")
-        sent = boto3.client("sqs", region_name=REGION).send_message(
+        sent = client("sqs").send_message(
             QueueUrl=self.queue(job),
             MessageBody=body if isinstance(body, str) else json.dumps(body),
             MessageAttributes={
@@ -142,11 +143,11 @@ class FakeStage:
         return redrive(self.deployment, job, clock=lambda: NOW, report=report)
 
     def rule(self, job: str = JOB) -> dict[str, Any]:
-        found = boto3.client("events", region_name=REGION).describe_rule(Name=f"rule-{job}")
+        found = client("events").describe_rule(Name=f"rule-{job}")
         return {name: value for name, value in found.items() if name != "ResponseMetadata"}
 
     def schedule(self) -> dict[str, Any]:
-        found = boto3.client("scheduler", region_name=REGION).get_schedule(Name="schedule-cleanup")
+        found = client("scheduler").get_schedule(Name="schedule-cleanup")
         changing = {"ResponseMetadata", "LastModificationDate"}
         return {name: value for name, value in found.items() if name not in changing}
 

@@ -109,8 +109,14 @@ class Alarms:
         name = metric["MetricName"] if "MetricName" in metric else metric["Metric"]["MetricName"]
         needed = alarm["EvaluationPeriods"]
         assert alarm.get("DatapointsToAlarm", needed) == needed
-        ends = [minute - period * back for back in reversed(range(needed + LOOKED_BACK))]
-        values = [metrics.read(name, end - period, end, now=minute) for end in ends]
+
+        def read(periods: range) -> list[float | None]:
+            ends = [minute - period * back for back in reversed(periods)]
+            return [metrics.read(name, end - period, end, now=minute) for end in ends]
+
+        values = read(range(needed))
+        if None in values and name in metrics.points:  # else older ones change nothing
+            values = read(range(needed, needed + LOOKED_BACK)) + values
         if any(re.fullmatch(r"FILL\(\w+, 0\)", query.get("Expression", "")) for query in alarm.get("Metrics", [])):
             # A metric without any data in the range has nothing to fill.
             values = [value or 0 for value in values] if any(value is not None for value in values) else values

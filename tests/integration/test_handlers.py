@@ -5,9 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import boto3
 import pytest
-from botocore.config import Config as ClientConfig
 
 from shared.app import App, build_app
 from shared.config import ConfigError
@@ -193,18 +191,14 @@ def test_a_manual_run_returns_its_result_regardless_of_its_status(app: App) -> N
 
 
 def test_a_job_works_without_its_runs_table_and_publishes_a_metric_about_it(
-    start_app: StartApp, url: str, arcade: Arcade, capsys: pytest.CaptureFixture[str]
+    start_app: StartApp,
+    unreachable_dynamodb: Any,
+    url: str,
+    arcade: Arcade,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pool_id = arcade.add_pool("2026-01-11")
-    nowhere = boto3.client(
-        "dynamodb",
-        region_name="us-east-1",
-        endpoint_url="http://127.0.0.1:1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-        config=ClientConfig(connect_timeout=1, retries={"total_max_attempts": 1}),
-    )
-    app = start_app(DATABASE_URL=url, dynamodb=nowhere)
+    app = start_app(DATABASE_URL=url, dynamodb=unreachable_dynamodb)
     assert invoke(app, "prize-pool", event("prize_pool"))["status"] == "succeeded"
     assert arcade.pool(pool_id).status == "finalized"
     [of_slot, of_now] = metrics(capsys.readouterr().out)

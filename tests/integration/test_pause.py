@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -13,7 +12,7 @@ from infra.deployed.deployment import Deployment
 from infra.deployed.schedule import SilenceAlarm, State, pause, read_schedule, resume
 from infra.jobs import JOBS
 from shared.domain.errors import ArcadeJobsError
-from tests.fakes.stage import JOB, REGION, FakeStage
+from tests.fakes.stage import JOB, FakeStage, client
 
 
 @pytest.mark.parametrize("job", ["prize-pool", "cleanup"])
@@ -54,7 +53,7 @@ def test_pausing_and_resuming_twice_is_as_once(stage: FakeStage) -> None:
 
 
 def test_a_half_done_pause_is_finished_by_the_next(stage: FakeStage) -> None:
-    boto3.client("events", region_name=REGION).disable_rule(Name=f"rule-{JOB}")
+    client("events").disable_rule(Name=f"rule-{JOB}")
     assert pause(stage.deployment, JOB).silence_alarm is SilenceAlarm.ACTIVE
     assert read_schedule(stage.deployment, JOB).silence_alarm is SilenceAlarm.MUTED
 
@@ -67,7 +66,7 @@ def test_a_job_deployed_to_be_off_can_be_resumed_and_has_no_silence_alarm_to_mut
 
 
 def test_a_refusal_of_aws_is_one_line(stage: FakeStage) -> None:
-    boto3.client("events", region_name=REGION).delete_rule(Name=f"rule-{JOB}")
+    client("events").delete_rule(Name=f"rule-{JOB}")
     with pytest.raises(ArcadeJobsError, match=r"^prize-pool: schedule: An error occurred .*ResourceNotFound[^\n]*$"):
         pause(stage.deployment, JOB)
 

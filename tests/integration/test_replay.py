@@ -28,7 +28,7 @@ from shared.runs.record import RunRecord
 from shared.runs.store import RunStore
 from tests.plays import Key, expected_boards
 
-pytestmark = pytest.mark.xdist_group("replay")  # one replay for all of them
+pytestmark = [pytest.mark.xdist_group("replay"), pytest.mark.timeout(900)]  # one replay for all of them
 UTC_ZONE = ZoneInfo("UTC")
 
 

@@ -7,9 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from infra.demo.runs_table import MemoryRunsTable
 from shared.domain.run import Result, RunStatus
@@ -338,16 +336,8 @@ def test_ends_are_what_lists_have_for_statistics(store: RunStore, clock: FakeClo
     assert Counter(end.status for end in store.list_ends())[RunStatus.ABANDONED] == 1
 
 
-def test_a_table_that_cannot_be_reached_is_one_error() -> None:
-    client = boto3.client(
-        "dynamodb",
-        region_name="us-east-1",
-        endpoint_url="http://127.0.0.1:1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-        config=Config(connect_timeout=1, retries={"total_max_attempts": 1}),
-    )
-    store = RunStore(client=client, table_name="runs", clock=FakeClock())
+def test_a_table_that_cannot_be_reached_is_one_error(unreachable_dynamodb: "DynamoDBClient") -> None:
+    store = RunStore(client=unreachable_dynamodb, table_name="runs", clock=FakeClock())
     requests: list[Callable[[], object]] = [
         lambda: store.start(a_run()),
         lambda: save_run(store, a_run()),
