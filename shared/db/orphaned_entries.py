@@ -138,6 +138,21 @@ def set_sweep(connection: Connection, last_id: int | None) -> None:
     connection.execute(_SET_SWEEP, {"last_id": last_id})
 
 
+# S17: OFFSET 0 keeps the planner from any other way than to probe key by key. Where it expects no rows (statistics of
+# tables that were emptied) it would read a whole index for each.
+_ENTRY_OF_CANDIDATE = """
+    LEFT JOIN LATERAL (
+        SELECT ctid, * FROM leaderboard_entries WHERE id = candidate.entry_id OFFSET 0
+    ) AS entry ON true
+"""
+
+
+def _session_of(entry: str) -> str:
+    return f"""
+        LEFT JOIN LATERAL (SELECT id FROM game_sessions WHERE id = {entry}.session_id OFFSET 0) AS session ON true
+    """
+
+
 # By rows and not by ranges of ids: one id far ahead of the others costs nothing.
 _SWEEP_ENTRIES = text(f"""
     WITH swept AS MATERIALIZED (
@@ -148,7 +163,7 @@ _SWEEP_ENTRIES = text(f"""
     ), entry AS MATERIALIZED (
         SELECT swept.game_type, period_type, period_date, count(*) AS entries, max(swept.id) AS last_id,
                coalesce(array_agg(swept.id) FILTER (WHERE session.id IS NULL), '{{}}') AS orphans
-        FROM swept LEFT JOIN game_sessions AS session ON session.id = swept.session_id
+        FROM swept {_session_of("swept")}
         GROUP BY swept.game_type, period_type, period_date
     )
     SELECT *, EXISTS ({_SETTLED_POOL}) AS is_settled FROM entry
@@ -219,8 +234,8 @@ _COUNT_ORPHANS = text(f"""
     )
     SELECT count(entry.id) FILTER (WHERE {_IS_ORPHAN}), count(*), max(candidate.entry_id)
     FROM candidate
-    LEFT JOIN leaderboard_entries AS entry ON entry.id = candidate.entry_id
-    LEFT JOIN game_sessions AS session ON session.id = entry.session_id
+    {_ENTRY_OF_CANDIDATE}
+    {_session_of("entry")}
 """)
 
 
@@ -247,7 +262,7 @@ def count_entries(connection: Connection, board: Board, *, most: int | None) -> 
 _SAMPLE_BOARD = text(f"""
     SELECT count(*) FILTER (WHERE session.id IS NULL), count(*)
     FROM (SELECT session_id FROM leaderboard_entries WHERE {_IS_BOARD} LIMIT :most) AS entry
-    LEFT JOIN game_sessions AS session ON session.id = entry.session_id
+    {_session_of("entry")}
 """)
 
 
@@ -284,8 +299,8 @@ _DELETE_ORPHANS = text(f"""
         SELECT candidate.place, candidate.entry_id, entry.ctid AS entry_place, {_IS_ORPHAN} AS is_orphan,
                entry.id IS NULL OR session.id IS NOT NULL AS is_none
         FROM candidate
-        LEFT JOIN leaderboard_entries AS entry ON entry.id = candidate.entry_id
-        LEFT JOIN game_sessions AS session ON session.id = entry.session_id
+        {_ENTRY_OF_CANDIDATE}
+        {_session_of("entry")}
     ), unlocked AS (
         SELECT ctid FROM leaderboard_entries
         WHERE ctid = ANY (ARRAY(SELECT entry_place FROM found WHERE is_orphan))
@@ -317,7 +332,7 @@ def delete_orphans(
     return DeletedOrphans(deleted, orphans - deleted, last_id if found == most else None, transaction)
 
 
-# S17: OFFSET 0 keeps PostgreSQL 15 from reading all entries and their sessions, and joining the candidates at last.
+# PostgreSQL 15 would read all entries and their sessions, and join the candidates at last.
 _PREVIEW_ORPHANS = text(f"""
     WITH candidate AS (
         SELECT entry_id FROM arcade_jobs_orphans
@@ -329,7 +344,7 @@ _PREVIEW_ORPHANS = text(f"""
     SELECT entry.game_type, entry.period_type, entry.period_date, count(*)
     FROM candidate
     CROSS JOIN LATERAL (SELECT * FROM leaderboard_entries WHERE id = candidate.entry_id OFFSET 0) AS entry
-    LEFT JOIN game_sessions AS session ON session.id = entry.session_id
+    {_session_of("entry")}
     WHERE {_IS_ORPHAN} AND NOT EXISTS ({_SETTLED_POOL})
     GROUP BY entry.game_type, entry.period_type, entry.period_date
     ORDER BY entry.game_type, entry.period_type, entry.period_date
