@@ -65,7 +65,7 @@ def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
                 engine,
                 "a re-rank",
                 entries=entries,
-                rounds=1 if quick else 3,
+                rounds=1 if quick else 2,
                 before=lambda: run(engine, "UPDATE leaderboard_entries SET rank = NULL", MARK),
                 meanwhile=lambda: _rank(engine),
             ),
@@ -109,6 +109,9 @@ def _full(engine: Engine, entries: int, *, quick: bool) -> Iterator[Row]:
             target="at most 3x, stretch 2x",
             figures=f"{ratio:.1f}x: {spread(values, unit='s', scale=1)}; floor {spread(floor, unit='s', scale=1)}",
             is_met=ratio <= 3,
+            shortfall="The rank is a column of the table: each new one is a row version in its page, a record"
+            " in the log, and five constraints that PostgreSQL evaluates again. A table of ranks beside it would be as"
+            " fast as the floor, and is not what the contract has.",
         )
     ours = median(scattered)
     for name, least, seconds in (
