@@ -24,7 +24,7 @@ from tests.jobs import HANDLERS
 from tests.sql import open_database, rows, run
 from tests.statements import Plan, explain_all, recorded, sent_plans
 
-pytestmark = [pytest.mark.xdist_group("plans"), pytest.mark.slow]
+pytestmark = pytest.mark.xdist_group("plans")
 
 STATISTICS = ("of a small arcade", "none", "fresh")  # each in a night of its own
 DAYS = dict(zip(STATISTICS, ("2025-12-10", "2025-12-11", "2025-12-12"), strict=True))
