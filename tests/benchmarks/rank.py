@@ -55,7 +55,7 @@ _SET_BASED = (
 )
 
 _SHORTFALL = (
-    "The rank is a column of the table. Each new one is a version of its row, which is checked by five constraints and by"
+    "The rank is a column of the table. Each new one is a version of its row, checked by five constraints and by"
     " the condition of the trigger that guards entries: 4.3 s instead of 4.8 without it, but it may not miss what a"
     " platform's own trigger changes; 4.4 s without the images of whole pages after a checkpoint, which Aurora does not"
     " write. A table of ranks beside this one would be as fast as the floor, and is not in the contract."
