@@ -122,7 +122,8 @@ def _condition(text: str, names: Mapping[str, str], values: PlainItem) -> Callab
         return lambda item: (names[found["name"]] in item) is (found["absent"] is None)
     alias, comparison, parameter = text.split(" ")
     name, value, compare = names[alias], values[parameter], _COMPARISONS[comparison]
-    return lambda item: name in item and compare(item[name], value)
+    # To DynamoDB an attribute that is not there is unequal to every value.
+    return lambda item: compare(item[name], value) if name in item else compare is ne
 
 
 def _split(text: str, word: str) -> list[str]:

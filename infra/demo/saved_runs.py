@@ -34,9 +34,9 @@ def open_saved_runs(path: Path) -> RunStore:
     """
     try:
         saved = json.loads(path.read_bytes())
-        at, items = parse_instant(saved["at"]), saved["items"]
+        at, table = parse_instant(saved["at"]), MemoryRunsTable(saved["items"])
     except FileNotFoundError:
         raise ArcadeJobsError(f"{path}: no runs are saved there; make demo replays three weeks of them") from None
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, TypeError, LookupError) as error:
         raise ArcadeJobsError(f"{path}: cannot be read ({error}); make demo writes it again") from None
-    return RunStore(client=MemoryRunsTable(items).client, table_name=TABLE_NAME, clock=lambda: at)
+    return RunStore(client=table.client, table_name=TABLE_NAME, clock=lambda: at)

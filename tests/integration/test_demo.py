@@ -162,7 +162,19 @@ def test_a_database_that_cannot_be_reached_is_reported_in_one_line(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xfd7zXZ\x00 and no more", None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"at": 1768176000, "items": {}}',
+        b'{"at": "2026-01-12T00:00:00Z", "items": [{"run_id": {"S": "prize-pool:2026-01-06T00:00Z"}}]}',
+        b"\xfd7zXZ\x00 and no more",
+        None,
+    ],
+)
 def test_saved_runs_that_cannot_be_read_are_reported_in_one_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "runs.json"
     if content is not None:

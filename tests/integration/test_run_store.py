@@ -253,6 +253,18 @@ def test_a_record_of_an_earlier_version_is_merged_too(store: RunStore) -> None:
     assert (read(store).attempt, read(store).result) == (2, {"n": 3, "errors": []})
 
 
+def test_a_record_that_lost_its_status_is_opened_again(store: RunStore) -> None:
+    """To DynamoDB an attribute that is not there is unequal to every value."""
+    close(store, store.start(a_run()))
+    store.client.update_item(
+        TableName="runs",
+        Key={"run_id": {"S": a_run().run_id}},
+        UpdateExpression="REMOVE #status",
+        ExpressionAttributeNames={"#status": "status"},
+    )
+    assert store.start(a_run(started_at=after(60))).record.attempt == 2
+
+
 def test_no_index_holds_what_only_the_table_needs() -> None:
     """The projections of a deployed index cannot change."""
     projected = {name for index in INDEXES for name in index.projected_attributes}

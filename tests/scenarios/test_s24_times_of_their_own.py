@@ -97,3 +97,14 @@ def test_s24_an_entry_from_before_keeps_its_time_until_it_is_written(arcade: Arc
     assert "10:30" in rows(arcade.engine, time)[0][0]
     arcade.execute("UPDATE leaderboard_entries SET created_at = '2020-01-01'")
     assert "10:00" in rows(arcade.engine, time)[0][0]
+
+
+def test_s24_a_column_of_the_platforms_own_is_not_in_the_way(arcade: Arcade) -> None:
+    """Whatever its name is."""
+    for name in ("reached_at", "kept_at", "pool", "is_new", "is_moved", "is_placed"):
+        for table in ("game_sessions", "leaderboard_entries", "prize_pools"):
+            arcade.execute(f"ALTER TABLE {table} ADD COLUMN {name} text")
+    arcade.add_pool("2026-01-11")
+    session_id = arcade.add_session("2026-01-11T09:50Z", score=9, completed_at="2026-01-11T10:00Z")
+    arcade.add_entry(session_id, 9, "2026-01-11T10:30:00Z")
+    assert rows(arcade.engine, "SELECT created_at::text FROM leaderboard_entries") == [("2026-01-11 10:00:00+00",)]

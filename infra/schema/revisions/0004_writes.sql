@@ -7,6 +7,7 @@
 -- in bulk, and slower for the one row that a platform writes.
 CREATE OR REPLACE FUNCTION :"schema".arcade_jobs_guard_entry() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, :"schema", pg_temp AS $$
+#variable_conflict use_variable  -- a column of the platform's own may have the name of one
 DECLARE
   reached_at timestamptz;
   kept_at timestamptz;
