@@ -21,7 +21,7 @@ from tests.benchmarks.database import SETTINGS, serve
 from tests.benchmarks.rows import Row
 from tests.sql import open_database, rows
 
-NAMES = ("settle", "clean", "rank", "writes", "night", "growth", "cold_start", "command", "demo", "month")
+NAMES = ("stored", "settle", "clean", "rank", "writes", "night", "growth", "cold_start", "command", "demo", "month")
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmarks.md"
 
 

@@ -1,4 +1,4 @@
-"""Cleaning: a night with nothing to do at several sizes, and a night with a million sessions to delete."""
+"""Cleaning: a night with a million sessions to delete."""
 
 from contextlib import ExitStack
 from functools import partial
@@ -13,27 +13,7 @@ NIGHT = "2026-02-01T03:00:00Z"
 
 
 def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
-    return [_nothing_to_do(server, quick=quick), *_deletion(server, quick=quick), _writers(server, quick=quick)]
-
-
-def _nothing_to_do(server: postgres.Server, *, quick: bool) -> Row:
-    sizes = (10_000, 100_000, 1_000_000) if quick else (100_000, 1_000_000, 10_000_000)
-    seconds: dict[int, list[float]] = {}
-    for size in sizes:
-        with database(server) as engine:
-            boards = [Board(game=f"game{n}", day="2026-01-05", entries=size // 10) for n in range(10)]
-            fill(engine, boards=boards)
-            with opened(engine) as app:
-                work(app, "cleanup", NIGHT)
-                seconds[size] = [timed(partial(work, app, "cleanup", NIGHT)) for _ in range(9)]
-    growth = max(median(values) for values in seconds.values()) / median(seconds[sizes[0]])
-    return Row(
-        measure="clean when there is nothing to clean",
-        against=f"itself at {sizes[0]:,} sessions and entries stored",
-        target="flat within 1.5x",
-        figures=f"{growth:.2f}x: " + "; ".join(f"{size:,} {spread(values)}" for size, values in seconds.items()),
-        is_met=growth <= 1.5,
-    )
+    return [*_deletion(server, quick=quick), _writers(server, quick=quick)]
 
 
 def _deletion(server: postgres.Server, *, quick: bool) -> list[Row]:

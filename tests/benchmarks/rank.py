@@ -54,6 +54,13 @@ _SET_BASED = (
     " WHERE plain.id = placed.id AND plain.rank IS DISTINCT FROM placed.place"
 )
 
+_SHORTFALL = (
+    "The rank is a column of the table. Each new one is a version of its row, checked by five constraints and by"
+    " the condition of the trigger that guards entries: 4.3 s instead of 4.8 without it, but it may not miss what a"
+    " platform's own trigger changes; 4.4 s without the images of whole pages after a checkpoint, which Aurora does not"
+    " write. A table of ranks beside this one would be as fast as the floor, and is not in the contract."
+)
+
 
 def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
     entries = 100_000 if quick else 1_000_000
@@ -65,7 +72,7 @@ def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
                 engine,
                 "a re-rank",
                 entries=entries,
-                rounds=1 if quick else 3,
+                rounds=1 if quick else 2,
                 before=lambda: run(engine, "UPDATE leaderboard_entries SET rank = NULL", MARK),
                 meanwhile=lambda: _rank(engine),
             ),
@@ -109,6 +116,7 @@ def _full(engine: Engine, entries: int, *, quick: bool) -> Iterator[Row]:
             target="at most 3x, stretch 2x",
             figures=f"{ratio:.1f}x: {spread(values, unit='s', scale=1)}; floor {spread(floor, unit='s', scale=1)}",
             is_met=ratio <= 3,
+            shortfall=_SHORTFALL,
         )
     ours = median(scattered)
     for name, least, seconds in (
@@ -122,6 +130,7 @@ def _full(engine: Engine, entries: int, *, quick: bool) -> Iterator[Row]:
             target=f"{least:.0f}x faster" if least > 1 else "faster",
             figures=f"{seconds / ours:.1f}x: {seconds:,.1f} s" if seconds else "not measured: no redis-server here",
             is_met=seconds / ours >= least if seconds else None,
+            shortfall=_SHORTFALL,
         )
 
 

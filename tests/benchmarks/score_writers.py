@@ -25,33 +25,45 @@ def latency_of_writers(
     before: Callable[[], object],
     meanwhile: Callable[[], object],
 ) -> Row:
-    """The row of four processes that write scores, alone and beside a job, in turns.
+    """The row of four processes that write scores: alone, beside a job, and beside a process that only computes.
 
     Args:
         engine: of a database with an all-time board of `game0`.
         job: what is done beside them.
         entries: of that board, by the players 0x1 and on.
-        rounds: of both.
+        rounds: of all three.
         before: what makes work for the job.
         meanwhile: the job.
     """
     idle: list[float] = []
     busy: list[float] = []
+    beside: list[float] = []
     for _ in range(rounds):
         before()
         settle_down(engine)
         idle += _latencies(engine, entries, lambda: time.sleep(IDLE))
         busy += _latencies(engine, entries, meanwhile)
-    p99 = [statistics.quantiles(values, n=100)[98] * 1000 for values in (idle, busy)]
-    over = [sum(value > 0.05 for value in values) for values in (idle, busy)]
+        beside += _latencies(engine, entries, _compute)
+    p99 = [statistics.quantiles(values, n=100)[98] * 1000 for values in (idle, busy, beside)]
+    over = [sum(value > 0.05 for value in values) for values in (idle, busy, beside)]
     return Row(
         measure=f"p99 of {WRITERS} score writers during {job}",
         against="the same writers, idle job",
         target="idle + 6 ms, none over 50 ms",
         figures=f"{p99[0]:.1f} -> {p99[1]:.1f} ms, most {max(idle) * 1000:.0f} -> {max(busy) * 1000:.0f} ms,"
-        f" over 50 ms {over[0]} of {len(idle):,} -> {over[1]} of {len(busy):,}",
+        f" over 50 ms {over[0]} of {len(idle):,} -> {over[1]} of {len(busy):,};"
+        f" beside a process that computes {p99[2]:.1f} ms, most {max(beside) * 1000:.0f} ms",
         is_met=p99[1] <= p99[0] + 6 and max(busy) <= 0.05,
+        shortfall="Writers, job and server share two processors: a process that only computes makes them wait too."
+        " Smaller transactions of the job were measured, and do not help. A server with a processor more would.",
     )
+
+
+def _compute() -> None:
+    """Keep one processor busy."""
+    until = time.monotonic() + IDLE
+    while time.monotonic() < until:
+        sum(range(10_000))
 
 
 def _latencies(engine: Engine, entries: int, meanwhile: Callable[[], Any]) -> list[float]:

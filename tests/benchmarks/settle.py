@@ -1,4 +1,4 @@
-"""Settling: how its cost grows with what is stored and played, and how many pools a second."""
+"""Settling: how many pools a second."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from infra.local import postgres
 from shared.db.ranking import ORDER_BY
 from tests.benchmarks.database import Board, database, days_from, fill, median, opened, timed, work
-from tests.benchmarks.rows import Row, spread
+from tests.benchmarks.rows import Row
 from tests.sql import run
 
 GAMES = [f"game{n}" for n in range(10)]
@@ -23,35 +23,14 @@ _OPEN = "INSERT INTO prize_pools (game_type, period_type, period_date, total_amo
 
 
 def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
-    return [_growth(server, quick=quick), _rate(server, quick=quick)]
+    return [_rate(server, quick=quick)]
 
 
-def _growth(server: postgres.Server, *, quick: bool) -> Row:
-    """Ten pools of boards of three sizes, in one database."""
-    sizes = (1_000, 10_000, 100_000) if quick else (1_000, 100_000, 1_000_000)
-    stored = sum(sizes) * len(GAMES)
-    days = days_from("2026-01-05", len(sizes))
-    boards = [Board(game=game, day=day, entries=size) for day, size in zip(days, sizes, strict=True) for game in GAMES]
-    seconds: dict[int, list[float]] = {size: [] for size in sizes}
-    with database(server) as engine:
-        fill(engine, boards=boards)
-        with opened(engine, GAME_TYPES=",".join(GAMES)) as app:
-            for _ in range(7):
-                for day, size in zip(days, sizes, strict=True):
-                    run(engine, "DELETE FROM prize_pools WHERE status = 'active'", *_REOPEN, "DELETE FROM prize_pools")
-                    run(engine, *(f"{_OPEN} VALUES ('{game}', 'daily', '{day}', 1, 100)" for game in GAMES))
-                    settle_down_pools(engine)
-                    at = days_from(day, 2)[1]
-                    seconds[size].append(timed(partial(work, app, "prize-pool", f"{at}T00:00:00Z")))
-    growth = max(median(seconds[size]) for size in sizes) / median(seconds[sizes[0]])
-    figures = "; ".join(f"{size:,} entries {spread(values[1:])}" for size, values in seconds.items())
-    return Row(
-        measure=f"settle 10 due pools, {stored:,} sessions stored",
-        against=f"itself at {sizes[0]:,} entries each",
-        target="flat within 1.5x",
-        figures=f"{growth:.2f}x: {figures}",
-        is_met=growth <= 1.5,
-    )
+def open_pools(engine: Engine, day: str) -> None:
+    """A pool of a day for each game, and no other, as autovacuum leaves the table."""
+    run(engine, *_REOPEN, "DELETE FROM prize_pools")
+    run(engine, *(f"{_OPEN} VALUES ('{game}', 'daily', '{day}', 1, 100)" for game in GAMES))
+    settle_down_pools(engine)
 
 
 def reopen(engine: Engine) -> None:

@@ -51,7 +51,7 @@ def test_s36_a_run_on_a_connection_that_ended_while_idle_opens_another(app: App,
 def test_s36_a_held_connection_that_ended_is_a_lost_one(app: App, arcade: Arcade) -> None:
     with app.engine.connect() as connection:
         await_end(arcade.engine, hurry(connection))
-        with pytest.raises(DBAPIError) as ended:
+        with pytest.raises((DBAPIError, ConnectionResetError)) as ended:  # or the socket is reset before it is read
             connection.execute(text("SELECT 1"))
         assert is_connection_lost(ended.value)
 
