@@ -44,7 +44,9 @@ def _deletion(server: postgres.Server, *, quick: bool) -> list[Row]:
                                 "SELECT count(*) FROM game_sessions"
                             )
                     with opened(copy) as app:
+                        run(copy, "CHECKPOINT")
                         ours.append(timed(partial(work, app, "cleanup", NIGHT)))
+                    run(other, "CHECKPOINT")
                     floor.append(
                         timed(
                             partial(

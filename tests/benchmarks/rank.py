@@ -178,7 +178,7 @@ def _set_based(engine: Engine) -> float:
 
 
 def _redis(engine: Engine) -> float | None:
-    """Scores into a sorted set through `redis-cli --pipe`, then all members in order, and their ranks from it."""
+    """Scores into a sorted set, a thousand at a time, then all members in order, and their ranks from it."""
     program = shutil.which("redis-server")
     if program is None:
         return None
