@@ -98,7 +98,7 @@ def measure(*, quick: bool) -> list[Row]:
                     most,
                     [counts[0] / counts[1]],
                     name=f"cold start, {job.name}",
-                    against=f"{peer}, with a password too: {counts[0] / 1e9:.3f} of {counts[1] / 1e9:.3f} G instructions",
+                    against=f"{peer}, by password too: {counts[0] / 1e9:.3f} of {counts[1] / 1e9:.3f} G instructions",
                     unit="x",
                 )
             )
