@@ -231,7 +231,7 @@ def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_continues(
     assert retried["result"]["expired_sessions_deleted"] == 100
 
 
-def test_s12_what_remains_cannot_be_counted_and_what_was_done_is_reported_all_the_same(
+def test_s12_a_count_that_time_does_not_suffice_for_leaves_what_remains_unknown(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another session locks the table just as time runs out, and the count times out."""
@@ -254,3 +254,28 @@ def test_s12_what_remains_cannot_be_counted_and_what_was_done_is_reported_all_th
     assert result["status"] == "incomplete"
     assert result["result"]["expired_sessions_deleted"] > 0
     assert (result["result"]["remaining"], result["result"]["errors"]) == (None, [])
+
+
+def test_s12_a_count_that_fails_is_an_error_beside_what_was_done(
+    arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time runs out, and the table is renamed before what is left of it is counted."""
+    monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)
+    arcade.execute(ABANDONED.format(sessions=100))
+    context = FakeContext()
+
+    def run_out() -> None:
+        context.remaining_ms = 14_000
+
+    def rename() -> None:
+        arcade.execute("ALTER TABLE game_sessions RENAME TO sessions")
+
+    at_statement(app, "DELETE FROM game_sessions", run_out)
+    at_statement(app, "SELECT count(*), coalesce(sum(", rename, when="before")
+    result = invoke(app, "cleanup", {"time": SLOT}, context)
+    assert result["status"] == "incomplete"
+    assert result["result"]["expired_sessions_deleted"] > 0
+    assert result["result"]["remaining"] is None
+    [error] = result["result"]["errors"]
+    assert error["step"] == "remaining"
+    assert "42P01" in error["error"]
