@@ -85,6 +85,7 @@ def _writers(server: postgres.Server, *, quick: bool) -> Row:
             f"the deletion of {expired:,} expired sessions",
             entries=entries,
             rounds=1,
+            seconds=2.0 if quick else 8.0,
             before=lambda: None,
             meanwhile=lambda: work(app, "cleanup", NIGHT),
         )

@@ -73,6 +73,7 @@ def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
                 "a re-rank",
                 entries=entries,
                 rounds=1 if quick else 2,
+                seconds=2.0 if quick else 8.0,
                 before=lambda: run(engine, "UPDATE leaderboard_entries SET rank = NULL", MARK),
                 meanwhile=lambda: _rank(engine),
             ),

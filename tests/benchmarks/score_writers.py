@@ -13,7 +13,6 @@ from tests.benchmarks.rows import Row
 from tests.sql import open_database
 
 WRITERS = 4
-IDLE = 8.0  # seconds
 
 
 def latency_of_writers(
@@ -22,6 +21,7 @@ def latency_of_writers(
     *,
     entries: int,
     rounds: int,
+    seconds: float,
     before: Callable[[], object],
     meanwhile: Callable[[], object],
 ) -> Row:
@@ -32,6 +32,7 @@ def latency_of_writers(
         job: what is done beside them.
         entries: of that board, by the players 0x1 and on.
         rounds: of all three.
+        seconds: alone, and beside the process that computes.
         before: what makes work for the job.
         meanwhile: the job.
     """
@@ -41,9 +42,9 @@ def latency_of_writers(
     for _ in range(rounds):
         before()
         settle_down(engine)
-        idle += _latencies(engine, entries, lambda: time.sleep(IDLE))
+        idle += _latencies(engine, entries, lambda: time.sleep(seconds))
         busy += _latencies(engine, entries, meanwhile)
-        beside += _latencies(engine, entries, _compute)
+        beside += _latencies(engine, entries, lambda: _compute(seconds))
     p99 = [statistics.quantiles(values, n=100)[98] * 1000 for values in (idle, busy, beside)]
     over = [sum(value > 0.05 for value in values) for values in (idle, busy, beside)]
     return Row(
@@ -59,9 +60,9 @@ def latency_of_writers(
     )
 
 
-def _compute() -> None:
+def _compute(seconds: float) -> None:
     """Keep one processor busy."""
-    until = time.monotonic() + IDLE
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         sum(range(10_000))
 
