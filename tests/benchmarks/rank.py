@@ -63,7 +63,7 @@ _SHORTFALL = (
 
 
 def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
-    entries = 100_000 if quick else 1_000_000
+    entries = 50_000 if quick else 1_000_000
     with database(server) as engine:
         fill(engine, boards=[Board(game="game0", day="2026-01-05", entries=entries, period="alltime")])
         found = [
@@ -96,7 +96,7 @@ def _rank(engine: Engine) -> float:
 
 def _full(engine: Engine, entries: int, *, quick: bool) -> Iterator[Row]:
     """All ranks new, then after scattered improvements, which move nearly all of them."""
-    rounds = 2 if quick else 3
+    rounds = 1 if quick else 3
     new, scattered, floor = [], [], []
     every = entries // 1_000
     for number in range(rounds):
@@ -279,7 +279,7 @@ def _one_of_fifteen(engine: Engine, app: Any) -> Row:
 
 def _bloat(server: postgres.Server, *, quick: bool) -> Row:
     """A hundred hours of improvements and rankings of one board; autovacuum as it is set by default."""
-    entries, hours = (10_000, 20) if quick else (100_000, 100)
+    entries, hours = (10_000, 10) if quick else (100_000, 100)
     sizes = "SELECT pg_table_size('leaderboard_entries'), pg_indexes_size('leaderboard_entries')"
     with database(server) as engine:
         fill(engine, boards=[Board(game="game0", day="2026-01-05", entries=entries, period="alltime")])

@@ -11,12 +11,12 @@ from tests.benchmarks.database import Board, database, days_from, fill, median, 
 from tests.benchmarks.rows import Row, spread
 from tests.benchmarks.settle import GAMES, open_pools
 
-ROUNDS = 7
+ROUNDS = 5
 
 
 def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
     """Cleaning in three arcades, the largest of which has boards of three sizes to settle."""
-    sizes = (1_000, 10_000, 100_000) if quick else (1_000, 100_000, 1_000_000)  # entries of a board
+    sizes = (1_000, 3_000, 30_000) if quick else (1_000, 100_000, 1_000_000)  # entries of a board
     cleaned: dict[int, list[float]] = {}
     settled: list[Row] = []
     for boards_of in ((sizes[1] // 10,), sizes[1:2], sizes):

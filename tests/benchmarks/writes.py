@@ -27,7 +27,7 @@ PAYERS = 8
 
 
 def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
-    size, rounds, seconds = (20_000, 3, 2.0) if quick else (200_000, 5, 5.0)
+    size, rounds, seconds = (20_000, 3, 2.0) if quick else (200_000, 4, 5.0)
     with database(server) as guarded, database(server) as bare:
         for engine in (guarded, bare):
             fill(engine, boards=[Board(game="game0", day="2026-01-05", entries=size)])
