@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from shared.runs.store import Item
+from shared.runs.store import Item, read_attribute, write_attribute
 from shared.runs.table import INDEXES, PARTITION_KEY
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ PlainItem = Mapping[str, Any]
 
 _CLAUSE = re.compile(r"(?:^| )(SET|REMOVE|ADD) ")
 _PRESENCE = re.compile(r"attribute_(?P<absent>not_)?exists\((?P<name>\S+)\)")
-_KINDS = {str: "S", bool: "BOOL", int: "N", list: "SS"}
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {"=": eq, "<>": ne, ">": gt}
 
 
@@ -56,7 +55,7 @@ class MemoryRunsTable:
     def get_item(self, **request: Any) -> dict[str, Any]:
         """GetItem."""
         item = self.items.get(request["Key"][PARTITION_KEY]["S"])
-        return {"Item": _typed(item)["M"]} if item else {}
+        return {"Item": _attributes(item)} if item else {}
 
     def query(self, **request: Any) -> dict[str, Any]:
         """Query of an index by its partition key alone, the latest first, in one page."""
@@ -75,7 +74,8 @@ class MemoryRunsTable:
             shown = [names[alias] for alias in projection.split(", ")]
         return {
             "Items": [
-                {name: _typed(item[name]) for name in shown if name in item} for item in found[: request.get("Limit")]
+                _attributes({name: item[name] for name in shown if name in item})
+                for item in found[: request.get("Limit")]
             ]
         }
 
@@ -90,7 +90,7 @@ class MemoryRunsTable:
         old = self.items.get(key, {})
         condition = request.get("ConditionExpression")
         if condition and not _condition(condition, names, values)(old):
-            raise ConditionFailedError(_typed(old)["M"])
+            raise ConditionFailedError(_attributes(old))
         new = {PARTITION_KEY: key, **old}
         _, *clauses = _CLAUSE.split(request["UpdateExpression"])
         for clause, actions in zip(clauses[::2], clauses[1::2], strict=True):
@@ -105,7 +105,7 @@ class MemoryRunsTable:
                     case _:
                         new.pop(name, None)
         self.items[key] = new
-        return {"Attributes": _typed(new)["M"]}
+        return {"Attributes": _attributes(new)}
 
 
 def _condition(text: str, names: Mapping[str, str], values: PlainItem) -> Callable[[PlainItem], bool]:
@@ -140,21 +140,8 @@ def _split(text: str, word: str) -> list[str]:
 
 
 def _plain_values(request: Mapping[str, Any]) -> PlainItem:
-    return {name: _plain(value) for name, value in request.get("ExpressionAttributeValues", {}).items()}
+    return {name: read_attribute(value) for name, value in request.get("ExpressionAttributeValues", {}).items()}
 
 
-def _plain(value: Mapping[str, Any]) -> Any:
-    [(kind, content)] = value.items()
-    match kind:
-        case "N":
-            return int(content)
-        case "M":
-            return {name: _plain(inner) for name, inner in content.items()}
-        case _:
-            return content
-
-
-def _typed(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {"M": {name: _typed(inner) for name, inner in value.items()}}
-    return {_KINDS[type(value)]: str(value) if type(value) is int else value}
+def _attributes(item: PlainItem) -> Item:
+    return {name: {"SS": value} if isinstance(value, list) else write_attribute(value) for name, value in item.items()}

@@ -27,7 +27,7 @@ def save_runs(table: MemoryRunsTable, path: Path, *, at: datetime) -> None:
 
 
 def open_saved_runs(path: Path) -> RunStore:
-    """A store of the runs in a file; nothing can be written to it.
+    """A store of the runs in a file; what is written to it is not saved.
 
     Raises:
         ArcadeJobsError: there is no such file, or it cannot be read.

@@ -13,9 +13,7 @@ from sqlalchemy import Engine, PoolProxiedConnection, event
 
 
 def prepare_statements(engine: Engine) -> None:
-    """Let all statements with parameters of an engine be prepared when a connection first runs them.
-
-    And let its transactions commit in one round trip.
+    """Let an engine prepare its statements with parameters, once for each connection, and commit in one round trip.
 
     For programs with few statements, on tables that do not change: those of the functions. They are planned for their
     values each time as before (`plan_cache_mode` in `shared.db.connection`).

@@ -15,7 +15,6 @@ from shared.runs.record import (
     STORED_ATTRIBUTES,
     RunEnd,
     RunRecord,
-    format_instant,
     merge_attempt,
     parse_instant,
 )
@@ -185,20 +184,17 @@ class RunStore:
         Raises:
             RunStoreError: the table cannot be reached.
         """
-        index, partition = (BY_START, ANY_JOB) if job is None else (BY_JOB, job)
-        return [self._record(item) for item in self._query(index, partition, limit)]
+        return [self._record(item) for item in self._query(*_runs_of(job), limit)]
 
     def list_ends(self, job: str | None = None) -> Iterator[RunEnd]:
-        """How all runs of a job, or of all, ended: what statistics need, in a tenth of the time of `list_runs`.
+        """How all runs of a job, or of all, ended: what statistics need, without reading the rest of `list_runs`.
 
         Raises:
             RunStoreError: the table cannot be reached.
         """
-        index, partition = (BY_START, ANY_JOB) if job is None else (BY_JOB, job)
-        now = format_instant(self.clock())
-        for item in self._query(index, partition, None, attributes=(*RunEnd._fields, "deadline_at")):
+        for item in self._query(*_runs_of(job), None, attributes=(*RunEnd._fields, "deadline_at")):
             status = RunStatus(item["status"]["S"])
-            if status is RunStatus.RUNNING and item["deadline_at"]["S"] < now:  # as in `_record`
+            if status is RunStatus.RUNNING and self._is_abandoned(parse_instant(item["deadline_at"]["S"])):
                 status = RunStatus.ABANDONED
             duration_ms = int(item["duration_ms"]["N"]) if "duration_ms" in item else None
             finished_at = parse_instant(item["finished_at"]["S"]) if "finished_at" in item else None
@@ -316,7 +312,7 @@ class RunStore:
                 ConditionExpression=condition,
                 ExpressionAttributeNames={f"#{name}": name for name in (*set_, *remove, *add, *names)},
                 ExpressionAttributeValues={
-                    f":{name}": _write(value) for name, value in {**set_, **add, **parameters}.items()
+                    f":{name}": write_attribute(value) for name, value in {**set_, **add, **parameters}.items()
                 },
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",  # spares a second request
@@ -328,10 +324,10 @@ class RunStore:
         return response["Attributes"]
 
     def _stored(self, item: Item) -> Stored:
-        revision = _read(item["revision"]) if "revision" in item else None
+        revision = read_attribute(item["revision"]) if "revision" in item else None
         if not item or self._has_expired(item):
             return Stored(revision=revision)
-        merged = frozenset(_read(item["merged"])) if "merged" in item else frozenset()
+        merged = frozenset(read_attribute(item["merged"])) if "merged" in item else frozenset()
         return Stored(record=_parse(item), revision=revision, merged=merged)
 
     def _has_expired(self, item: Item) -> bool:
@@ -343,13 +339,22 @@ class RunStore:
 
     def _record(self, item: Item) -> RunRecord:
         record = _parse(item)
-        if record.status is RunStatus.RUNNING and record.deadline_at < self.clock():  # S04: it was killed
+        if record.status is RunStatus.RUNNING and self._is_abandoned(record.deadline_at):
             return replace(record, status=RunStatus.ABANDONED)
         return record
 
+    def _is_abandoned(self, deadline_at: datetime) -> bool:
+        """Of a run that has no end: it was killed (S04)."""
+        return deadline_at < self.clock()
+
+
+def _runs_of(job: str | None) -> tuple[RunsIndex, str]:
+    """Where the runs of a job are, or those of all."""
+    return (BY_START, ANY_JOB) if job is None else (BY_JOB, job)
+
 
 def _parse(item: Item) -> RunRecord:
-    return RunRecord.from_attributes({name: _read(value) for name, value in item.items()})
+    return RunRecord.from_attributes({name: read_attribute(value) for name, value in item.items()})
 
 
 def _expiry(record: RunRecord) -> int:
@@ -361,7 +366,12 @@ def _attributes(record: RunRecord) -> dict[str, Any]:
     return {name: value for name, value in record.to_attributes().items() if name not in (PARTITION_KEY, "attempt")}
 
 
-def _write(value: Any) -> dict[str, Any]:
+def write_attribute(value: Any) -> dict[str, Any]:
+    """A value as DynamoDB has it, with its type.
+
+    Raises:
+        TypeError: it is no truth value, number, text, set of texts or map of these.
+    """
     match value:
         case bool():
             return {"BOOL": value}
@@ -372,17 +382,18 @@ def _write(value: Any) -> dict[str, Any]:
         case frozenset():
             return {"SS": sorted(value)}
         case Mapping():
-            return {"M": {name: _write(inner) for name, inner in value.items()}}
+            return {"M": {name: write_attribute(inner) for name, inner in value.items()}}
     raise TypeError(f"no attribute type for {type(value).__name__}")
 
 
-def _read(value: Mapping[str, Any]) -> Any:
+def read_attribute(value: Mapping[str, Any]) -> Any:
+    """The value of what DynamoDB has; a set is a list."""
     [(kind, content)] = value.items()
     match kind:
         case "N":
             return int(content)
         case "M":
-            return {name: _read(inner) for name, inner in content.items()}
+            return {name: read_attribute(inner) for name, inner in content.items()}
         case _:
             return content
 

@@ -15,6 +15,7 @@ from infra.demo.saved_runs import SAVED_RUNS, TABLE_NAME, save_runs
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord, format_instant
 from shared.runs.store import RunStore
+from tests.benchmarks.database import median
 from tests.benchmarks.rows import Row, spread
 from tests.fakes import save_run
 
@@ -57,7 +58,7 @@ def measure(*, quick: bool) -> list[Row]:
             against=f"bare Typer: {min(bare):.2f} s",
             target=f"at most {most:g} s of CPU",
             figures=f"{spread(seconds[name], unit='s of CPU', scale=1)}, least {min(seconds[name]) / min(bare):.2f}x",
-            is_met=min(seconds[name]) <= most,  # what else runs on the machine adds to the others
+            is_met=median(seconds[name]) <= most,
         )
         for name, most, _, _ in cases
     ]

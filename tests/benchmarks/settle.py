@@ -28,8 +28,8 @@ def measure(server: postgres.Server, *, quick: bool) -> list[Row]:
 
 def open_pools(engine: Engine, day: str) -> None:
     """A pool of a day for each game, and no other, as autovacuum leaves the table."""
-    run(engine, *_REOPEN, "DELETE FROM prize_pools")
-    run(engine, *(f"{_OPEN} VALUES ('{game}', 'daily', '{day}', 1, 100)" for game in GAMES))
+    reopen(engine)
+    run(engine, "DELETE FROM prize_pools", *(f"{_OPEN} VALUES ('{game}', 'daily', '{day}', 1, 100)" for game in GAMES))
     settle_down_pools(engine)
 
 

@@ -231,51 +231,38 @@ def test_s12_a_scheduled_attempt_out_of_time_raises_and_the_retry_continues(
     assert retried["result"]["expired_sessions_deleted"] == 100
 
 
-def test_s12_a_count_that_time_does_not_suffice_for_leaves_what_remains_unknown(
-    arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another session locks the table just as time runs out, and the count times out."""
+def clean_out_of_time(
+    arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch, *, before_count: Callable[[], object]
+) -> dict[str, Any]:
+    """Clean in batches of 10, with time for the first; something happens before what remains is counted."""
     monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)
     arcade.execute(ABANDONED.format(sessions=100))
     context = FakeContext()
-    blocker = arcade.engine.connect()
-
-    def run_out() -> None:
-        context.remaining_ms = 14_000
-
-    def lock() -> None:
-        blocker.execute(text("LOCK TABLE game_sessions IN ACCESS EXCLUSIVE MODE"))
-
-    at_statement(app, "DELETE FROM game_sessions", run_out)
-    at_statement(app, "SELECT count(*), coalesce(sum(", lock, when="before")
+    at_statement(app, "DELETE FROM game_sessions", lambda: setattr(context, "remaining_ms", 14_000))
+    at_statement(app, "SELECT count(*), coalesce(sum(", before_count, when="before")
     result = invoke(app, "cleanup", {"time": SLOT}, context)
-    blocker.rollback()
-    blocker.close()
     assert result["status"] == "incomplete"
     assert result["result"]["expired_sessions_deleted"] > 0
-    assert (result["result"]["remaining"], result["result"]["errors"]) == (None, [])
+    assert result["result"]["remaining"] is None
+    return result
+
+
+def test_s12_a_count_that_time_does_not_suffice_for_leaves_what_remains_unknown(
+    arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session locks the table, and the count times out."""
+    with arcade.engine.connect() as blocker:
+        lock = text("LOCK TABLE game_sessions IN ACCESS EXCLUSIVE MODE")
+        result = clean_out_of_time(arcade, app, monkeypatch, before_count=lambda: blocker.execute(lock))
+    assert result["result"]["errors"] == []
 
 
 def test_s12_a_count_that_fails_is_an_error_beside_what_was_done(
     arcade: Arcade, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Time runs out, and the table is renamed before what is left of it is counted."""
-    monkeypatch.setattr("shared.services.cleanup.SESSION_BATCH", 10)
-    arcade.execute(ABANDONED.format(sessions=100))
-    context = FakeContext()
-
-    def run_out() -> None:
-        context.remaining_ms = 14_000
-
-    def rename() -> None:
-        arcade.execute("ALTER TABLE game_sessions RENAME TO sessions")
-
-    at_statement(app, "DELETE FROM game_sessions", run_out)
-    at_statement(app, "SELECT count(*), coalesce(sum(", rename, when="before")
-    result = invoke(app, "cleanup", {"time": SLOT}, context)
-    assert result["status"] == "incomplete"
-    assert result["result"]["expired_sessions_deleted"] > 0
-    assert result["result"]["remaining"] is None
+    """The table is renamed before what is left of it is counted."""
+    rename = "ALTER TABLE game_sessions RENAME TO sessions"
+    result = clean_out_of_time(arcade, app, monkeypatch, before_count=lambda: arcade.execute(rename))
     [error] = result["result"]["errors"]
     assert error["step"] == "remaining"
     assert "42P01" in error["error"]
