@@ -92,11 +92,11 @@ def serve() -> Iterator[postgres.Server]:
 
 
 @contextmanager
-def database(server: postgres.Server, *, template: str | None = None) -> Iterator[Engine]:
-    """A database with the schema and nothing in it, or a copy of another."""
+def database(server: postgres.Server, *, template: str | None = None, upgraded: bool = True) -> Iterator[Engine]:
+    """A database with the schema and nothing in it, or without the schema, or a copy of another."""
     name = f"bench_{uuid4().hex[:12]}"
     engine = open_database(server.create_database(name, template=template))
-    if template is None:
+    if template is None and upgraded:
         schema.upgrade(engine)
     yield engine
     engine.dispose()
