@@ -8,6 +8,8 @@ from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from shared.operations.outputs import job_title
+
 if TYPE_CHECKING:
     from shared.app import JobHandler
 
@@ -52,7 +54,7 @@ class Job:
     @property
     def title(self) -> str:
         """The prefix of its constructs and stack outputs: `PrizePool`."""
-        return "".join(word.capitalize() for word in self.name.split("-"))
+        return job_title(self.name)
 
     def load_handler(self) -> "JobHandler":
         """Import the handler as Lambda does."""

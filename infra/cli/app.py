@@ -2,7 +2,7 @@
 
 What only some commands use is imported where they do: AWS, SQLAlchemy, tables.
 
-Exit codes: 0 done, 1 refused or not as it should be, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 a run or a check did not succeed, 2 bad usage, 3 not reachable, 130 interrupted.
 """
 
 import gc
@@ -12,7 +12,7 @@ import typer
 
 from infra.cli import db, dead_letters, local, runs, schedules
 from infra.cli.terminal import err
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import ArcadeJobsError, BadInputError, NotReachableError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,9 +29,9 @@ gc.set_threshold(1_000_000)
 
 
 def main() -> None:
-    """Run the command. What its user can act on is one line on standard error, and exit code 1."""
+    """Run the command. What its user can act on is one line on standard error."""
     try:
         app()
     except ArcadeJobsError as error:
         err.print(f"arcade-jobs: {error}", markup=False)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, BadInputError) else 3 if isinstance(error, NotReachableError) else 1)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from infra.deployed.deployment import Deployment
     from infra.schema.data_api import DataApi
     from infra.schema.session import Session
+    from shared.operations.deployment import Deployment
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
@@ -167,8 +167,8 @@ def _data_api(deployment: "Deployment") -> "DataApi":
     """The database that was created with the stack."""
     from botocore.config import Config
 
-    from infra.deployed.deployment import CLIENT_CONFIG
     from infra.schema import data_api
+    from shared.operations.deployment import CLIENT_CONFIG
 
     return data_api.DataApi(
         client=deployment.client("rds-data", CLIENT_CONFIG.merge(Config(read_timeout=data_api.READ_TIMEOUT))),

@@ -17,12 +17,12 @@ from sqlalchemy.exc import DBAPIError
 
 from infra import schema
 from infra.cli.tables import runs_table, statistics_table
-from infra.deployed.statistics import summarize
 from infra.local import FOLDER, postgres
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.periods import PeriodType
+from shared.operations.statistics import summarize
 
 if TYPE_CHECKING:
     from infra.demo.demo import Report

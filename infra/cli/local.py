@@ -15,7 +15,7 @@ from shared.domain.errors import ArcadeJobsError
 from shared.domain.periods import load_zone
 
 if TYPE_CHECKING:
-    from infra.deployed.deployment import Deployment
+    from shared.operations.deployment import Deployment
 
 app = typer.Typer()
 local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")

@@ -15,7 +15,7 @@ from infra.stage import DEFAULT_STAGE, DEMO_STAGE
 from shared.domain.errors import ArcadeJobsError
 
 if TYPE_CHECKING:
-    from infra.deployed.deployment import Deployment
+    from shared.operations.deployment import Deployment
     from shared.runs.store import RunStore
 
 JOB_NAMES = [job.name for job in JOBS]
@@ -59,7 +59,8 @@ class Target:
             )
         import boto3
 
-        from infra.deployed.deployment import aws_errors, find_deployment
+        from infra.deployed.lookup import find_deployment
+        from shared.operations.deployment import aws_errors
 
         if self.local:
             from infra.local import cloud, emulator

@@ -29,7 +29,7 @@ def trigger_job(
     target: Target,
 ) -> None:
     """Run a job now; exit with 1 if it does not succeed."""
-    from infra.deployed.trigger import manual_event, trigger
+    from shared.operations.trigger import manual_event, trigger
 
     deployment = target.deployment()
     event = manual_event(
@@ -99,7 +99,7 @@ def show_run(
 @with_target
 def show_statistics(job: AnyJob = None, *, as_json: Json = False, target: Target) -> None:
     """How many runs there were, how they ended and how long they took; over all that are stored."""
-    from infra.deployed.statistics import summarize
+    from shared.operations.statistics import summarize
 
     with target.run_store() as runs:
         statistics = summarize(runs.list_ends(job))

@@ -11,8 +11,8 @@ from infra.cli.terminal import out, print_json, print_lines, print_note
 from infra.stage import stack_name
 
 if TYPE_CHECKING:
-    from infra.deployed.deployment import Deployment
-    from infra.deployed.schedule import Schedule
+    from shared.operations.deployment import Deployment
+    from shared.operations.schedule import Schedule
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ app = typer.Typer()
 def show_status(*, as_json: Json = False, target: Target) -> None:
     """The status of each job: its schedule, runs, dead letters and raised alarms."""
     from infra.cli.tables import status_table
-    from infra.deployed.status import read_status
+    from shared.operations.status import read_status
 
     status = read_status(target.deployment(), JOB_NAMES, now=datetime.now(UTC))
     if as_json:
@@ -35,7 +35,7 @@ def show_status(*, as_json: Json = False, target: Target) -> None:
 @with_target
 def pause_job(job: OneJob, *, as_json: Json = False, target: Target) -> None:
     """Stop a job from firing, and mute its silence alarm. It can still be triggered manually."""
-    from infra.deployed.schedule import pause
+    from shared.operations.schedule import pause
 
     _switch(pause, target.deployment(), job, as_json=as_json)
 
@@ -44,7 +44,7 @@ def pause_job(job: OneJob, *, as_json: Json = False, target: Target) -> None:
 @with_target
 def resume_job(job: OneJob, *, as_json: Json = False, target: Target) -> None:
     """Let a job fire again, and unmute its silence alarm. Reverses `pause`."""
-    from infra.deployed.schedule import resume
+    from shared.operations.schedule import resume
 
     _switch(resume, target.deployment(), job, as_json=as_json)
 
@@ -52,7 +52,7 @@ def resume_job(job: OneJob, *, as_json: Json = False, target: Target) -> None:
 def _switch(
     switch: "Callable[[Deployment, str], Schedule]", deployment: "Deployment", job: str, *, as_json: bool
 ) -> None:
-    from infra.deployed.schedule import read_schedule
+    from shared.operations.schedule import read_schedule
 
     print_note(str(deployment))
     before = switch(deployment, job)
@@ -66,7 +66,7 @@ def _switch(
 
 def _describe(before: "Schedule", after: "Schedule") -> str:
     """The change in one line."""
-    from infra.deployed.schedule import SilenceAlarm, State
+    from shared.operations.schedule import SilenceAlarm, State
 
     state = {
         State.ON: "fires again" if before.state is not State.ON else "is on",

@@ -14,8 +14,8 @@ from shared.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from infra.deployed.dead_letters import DeadLetter
-    from infra.deployed.statistics import JobStatistics
-    from infra.deployed.status import Status
+    from shared.operations.statistics import JobStatistics
+    from shared.operations.status import Status
 
 LONGEST_SLOT_ID = len("leaderboard:2026-01-12T00:00Z")  # the id of a manual run may be longer, and is folded
 MINUTE = "%Y-%m-%d %H:%M"
@@ -85,7 +85,7 @@ def statistics_table(statistics: Sequence["JobStatistics"]) -> Table:
 
 def status_table(status: "Status", *, stack: str) -> Table:
     """One line for each job; the names of alarms without their common prefix."""
-    from infra.deployed.schedule import SilenceAlarm, State
+    from shared.operations.schedule import SilenceAlarm, State
 
     title = f"{stack} at {status.jobs[0].as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, collapse_padding=True, pad_edge=False)

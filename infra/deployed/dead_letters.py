@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.deployed.deployment import Deployment, aws_errors
-from infra.deployed.trigger import describe_failure, invoke, time_limit
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.run import RunStatus
 from shared.domain.tick import BadEventError, Tick
+from shared.operations.deployment import Deployment, aws_errors
+from shared.operations.trigger import describe_failure, invoke, time_limit
 from shared.runs.record import format_instant
 
 LISTING = 30  # seconds for which a listed message stays hidden should the listing be killed

@@ -16,7 +16,7 @@ from infra.local.cdk import ROOT, Cdk
 from infra.local.emulator import Emulator
 from infra.stage import DEFAULT_STAGE
 from shared.db.connection import open_engine
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import NotReachableError
 
 DATABASE = "arcade"
 Report = Callable[[str], None]
@@ -115,7 +115,7 @@ def endpoint(*, folder: Path = FOLDER) -> str:
     """
     running = emulator.running(folder / "emulator")
     if running is None:
-        raise ArcadeJobsError("the laptop cloud does not run; start it: arcade-jobs local up")
+        raise NotReachableError("the laptop cloud does not run; start it: arcade-jobs local up")
     return running.endpoint
 
 

@@ -40,6 +40,7 @@ class ArcadeJobsStack(Stack):
             CfnOutput(self, f"{title}FunctionName", value=scheduled.function.function_name)
             CfnOutput(self, f"{title}DeadLetterQueueUrl", value=scheduled.dead_letters.queue_url)
             CfnOutput(self, f"{title}{schedule.kind}Name", value=schedule.name)
+            CfnOutput(self, f"{title}Cron", value=scheduled.choice.job.cron)
             CfnOutput(self, f"{title}IsEnabled", value=str(scheduled.choice.is_enabled).lower())
             CfnOutput(self, f"{title}AlarmNames", value=",".join(monitoring.alarm_names[scheduled.choice.job.name]))
         CfnOutput(self, "Timezone", value=settings.timezone)  # of the periods, when the database is upgraded

@@ -6,3 +6,11 @@ class ArcadeJobsError(Exception):
 
     The command prints it and exits with 1. Any other exception is a bug, and prints its traceback.
     """
+
+
+class BadInputError(ArcadeJobsError):
+    """A value that was given is wrong, and nothing was done. The command exits with 2."""
+
+
+class NotReachableError(ArcadeJobsError):
+    """What the command needs is not there, does not answer or refuses the caller. It exits with 3."""

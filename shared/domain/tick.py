@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import BadInputError
 
 SCHEDULED_EVENT = "Scheduled Event"  # the detail-type of EventBridge; our Scheduler input carries it too
 MANUAL_KEYS = ("time", "trigger", "actor", "reason", "dry_run", "accept_orphans")
@@ -20,7 +20,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may hold half of a pair; UTF-8
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # before any play; nearer to year 1 local dates would leave the calendar
 
 
-class BadEventError(ArcadeJobsError):
+class BadEventError(BadInputError):
     """The event is malformed. The message names the field and the value; nothing was touched."""
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import NotReachableError
 from shared.domain.run import Merge, RunStatus, take_latest
 from shared.runs.record import (
     STORED_ATTRIBUTES,
@@ -34,7 +34,7 @@ ATTRIBUTES = (
 Item = Mapping[str, Any]
 
 
-class RunStoreError(ArcadeJobsError):
+class RunStoreError(NotReachableError):
     """The runs table could not be read or written."""
 
 

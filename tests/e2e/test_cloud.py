@@ -20,16 +20,17 @@ from sqlalchemy import Engine, NullPool, text
 from infra import schema
 from infra.cli.local import guide
 from infra.deployed.dead_letters import DeadLetter, RedriveResult, list_dead_letters, redrive
-from infra.deployed.deployment import Deployment, find_deployment
-from infra.deployed.schedule import SilenceAlarm, State, pause, resume
-from infra.deployed.status import JobStatus, read_status
-from infra.deployed.trigger import manual_event, trigger
+from infra.deployed.lookup import find_deployment
 from infra.local import cloud as laptop
 from infra.local import emulator, postgres
 from infra.local.cdk import Cdk
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
+from shared.operations.deployment import Deployment
+from shared.operations.schedule import SilenceAlarm, State, pause, resume
+from shared.operations.status import JobStatus, read_status
+from shared.operations.trigger import manual_event, trigger
 from shared.runs.record import RunRecord
 from tests.arcade import Arcade
 from tests.sql import open_database

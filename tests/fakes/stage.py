@@ -11,8 +11,9 @@ import boto3
 from botocore.validate import ParamValidator
 
 from infra.deployed.dead_letters import DeadLetter, RedriveResult, list_dead_letters, redrive
-from infra.deployed.deployment import Deployment
 from infra.jobs import JOBS
+from infra.stage import stack_name
+from shared.operations.deployment import Deployment
 from shared.runs.store import RunStore
 from tests.fakes import scheduled_event
 
@@ -203,6 +204,7 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
     functions = FakeFunctions(behave=succeed)
     deployment = Deployment(
         stage="dev",
+        stack=stack_name("dev"),
         account="123456789012",
         caller="arn:aws:iam::123456789012:user/operator",
         session=cast("boto3.Session", FakeSession(alarms=alarms, functions=functions)),

@@ -93,7 +93,17 @@ def test_libraries_are_those_of_the_functions_processor(for_lambda):
 def test_what_is_not_needed_at_run_time_is_not_in_it(for_lambda):
     assert {path.name for path in for_lambda.iterdir() if "dist-info" not in path.name} == {
         *("functions", "shared", bundle.CA_BUNDLE),
-        *("aws_lambda_powertools", "jmespath", "pg8000", "asn1crypto", "dateutil", "scramp", "six.py", "__pycache__"),
+        *(
+            "aws_lambda_powertools",
+            "cronsim",
+            "jmespath",
+            "pg8000",
+            "asn1crypto",
+            "dateutil",
+            "scramp",
+            "six.py",
+            "__pycache__",
+        ),
         *("sqlalchemy", "typing_extensions.py", "tzdata"),
     }
     assert not (for_lambda / "shared" / "db" / "migrations").exists()

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from infra.deployed.schedule import SILENCE_COUNTS
 from infra.jobs import JOBS
 from infra.stack.monitoring import MAX_WINDOW
 from shared.metrics import NAMESPACE
+from shared.operations.schedule import SILENCE_COUNTS
 from tests.infra.template import EXISTING, JOB_NAMES, ON_LAPTOP
 from tests.jobs import invoke
 

@@ -9,10 +9,11 @@ from uuid import uuid4
 
 from sqlalchemy import Engine, text
 
-from infra.deployed.deployment import Deployment
 from infra.local import postgres
 from infra.schema import data_api, roles
 from infra.schema.data_api import DataApi
+from infra.stage import stack_name
+from shared.operations.deployment import Deployment
 from tests.fakes.data_api import FakeDataApi
 from tests.sql import new_database, open_database, run
 
@@ -31,6 +32,7 @@ class Cluster:
     def deployment(self, **outputs: str) -> Deployment:
         return Deployment(
             stage="dev",
+            stack=stack_name("dev"),
             account="123456789012",
             caller="arn:aws:iam::123456789012:user/operator",
             session=self.fake.session,

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infra.cli.app import app
-from infra.deployed.deployment import Deployment
-from infra.deployed.schedule import SilenceAlarm, State, pause, read_schedule, resume
 from infra.jobs import JOBS
 from shared.domain.errors import ArcadeJobsError
+from shared.operations.deployment import Deployment
+from shared.operations.schedule import SilenceAlarm, State, pause, read_schedule, resume
 from tests.fakes.stage import JOB, FakeStage, client
 
 

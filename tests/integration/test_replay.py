@@ -17,13 +17,13 @@ from infra.demo.plays import load_plays, load_settlements
 from infra.demo.replay import FIRST_SLOT, LAST_SLOT, VirtualClock, compare, list_slots, replay
 from infra.demo.runs_table import MemoryRunsTable
 from infra.demo.saved_runs import TABLE_NAME
-from infra.deployed.statistics import summarize
 from infra.jobs import JOBS
 from infra.local import postgres
 from shared.app import build_app
 from shared.db.connection import open_engine
 from shared.domain.periods import Calendar
 from shared.domain.run import RunStatus
+from shared.operations.statistics import summarize
 from shared.runs.record import RunRecord
 from shared.runs.store import RunStore
 from tests.plays import Key, expected_boards

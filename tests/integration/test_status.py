@@ -9,11 +9,11 @@ import pytest
 from typer.testing import Result
 
 from infra.cli.tables import status_table
-from infra.deployed import status as status_module
-from infra.deployed.schedule import Schedule, SilenceAlarm, State, pause
-from infra.deployed.status import job_status, read_status
 from infra.jobs import JOBS
 from shared.domain.run import RunStatus
+from shared.operations import status as status_module
+from shared.operations.schedule import Schedule, SilenceAlarm, State, pause
+from shared.operations.status import job_status, read_status
 from shared.runs.record import RunRecord
 from tests.fakes import save_run, scheduled_event
 from tests.fakes.stage import JOB, NOW, SLOT, FakeStage

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from infra.deployed.deployment import Deployment, aws_errors
-from infra.deployed.schedule import Schedule, read_schedule
 from shared.domain.run import RunStatus
+from shared.operations.deployment import Deployment, aws_errors
+from shared.operations.schedule import Schedule, read_schedule
 from shared.runs.record import RunRecord, format_instant
 from shared.runs.store import RunStore
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from infra.deployed.deployment import Deployment, aws_errors
+from shared.operations.deployment import Deployment, aws_errors
 
 SILENCE_COUNTS = re.compile(r'(?<=-silence"\) AND )(TRUE|FALSE)\b')
 

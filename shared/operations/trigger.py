@@ -7,9 +7,9 @@ from typing import Any
 
 from botocore.config import Config
 
-from infra.deployed.deployment import CLIENT_CONFIG, Deployment, aws_errors
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.tick import MAX_TEXT, Tick
+from shared.operations.deployment import CLIENT_CONFIG, Deployment, aws_errors
 
 MARGIN = 30  # seconds a caller waits beyond the function's own limit
 
