@@ -24,7 +24,7 @@ for group in (runs, schedules, dead_letters, db, local):
     app.add_typer(group.app)
 
 
-# What a command reads is needed until it ends: 50,000 runs are read in half the time when none is searched for garbage.
+# What a command reads is needed until it ends: of 50,000 runs, none is searched for garbage.
 gc.set_threshold(1_000_000)
 
 
