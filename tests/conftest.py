@@ -16,6 +16,7 @@ from moto import mock_aws
 from sqlalchemy import Engine
 
 from infra import schema as migrations
+from infra.demo.runs_table import MemoryRunsTable
 from infra.local import emulator as aws_emulator
 from infra.local import postgres
 from infra.local.emulator import Emulator
@@ -98,6 +99,12 @@ def aws() -> boto3.Session:
 
 
 @pytest.fixture
+def runs_table() -> MemoryRunsTable:
+    """The runs table in memory, a hundred times faster than moto: `tests/integration/test_run_store.py` holds both."""
+    return MemoryRunsTable()
+
+
+@pytest.fixture
 def dynamodb(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
     """A DynamoDB client on an emulation in this process, with the runs table `runs`."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -154,13 +161,13 @@ def transactions(engine: Engine, clock: FakeClock) -> Iterator[Transactions]:
 
 @pytest.fixture
 def start_app(
-    engine: Engine, dynamodb: "DynamoDBClient", clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, runs_table: MemoryRunsTable, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[StartApp]:
     """Builds apps, as a cold start does; settings of the session and of the environment can be given by name.
 
     A zone that is given is recorded in the database too, unless `records_zone` is false.
     """
-    client = one_at_a_time(dynamodb)
+    client = one_at_a_time(runs_table.client)
     started: list[App] = []
 
     def start(

@@ -72,7 +72,7 @@ def serve(client: "DynamoDBClient") -> Iterator[str]:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
                 status, response = 200, getattr(client, operation)(**request)
-                del response["ResponseMetadata"]
+                response.pop("ResponseMetadata", None)  # moto's clients have it
             except ClientError as error:
                 status, response = 400, {"__type": error.response["Error"]["Code"], "message": str(error)}
                 if item := cast("Any", error.response).get("Item"):  # as it was when a condition failed

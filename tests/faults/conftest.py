@@ -1,20 +1,17 @@
 """A stage for each job."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Engine
 
+from infra.demo.runs_table import MemoryRunsTable
 from tests.arcade import Arcade
 from tests.faults.scenes import SCENES, SMALL_BATCHES, Scene, keep
 
 pytest.register_assert_rewrite("tests.faults.stage", "tests.faults.process")  # its assertions show what they compared
 
 from tests.faults.stage import Stage, Undisturbed  # noqa: E402
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
 @pytest.fixture(params=SCENES)
@@ -25,10 +22,10 @@ def scene(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sc
 
 
 @pytest.fixture
-def stage(scene: Scene, arcade: Arcade, engine: Engine, dynamodb: "DynamoDBClient") -> Iterator[Stage]:
+def stage(scene: Scene, arcade: Arcade, engine: Engine, runs_table: MemoryRunsTable) -> Iterator[Stage]:
     scene.fill(arcade)
     keep(engine)
-    stage = Stage(scene, engine, dynamodb)
+    stage = Stage(scene, engine, runs_table)
     yield stage
     stage.successor.close()
 

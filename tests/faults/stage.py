@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Engine
 
+from infra.demo.runs_table import MemoryRunsTable
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord
 from shared.runs.store import RunStore
 from tests.fakes import FakeClock, FakeContext, scheduled_event
 from tests.faults.process import Fault, Process
 from tests.faults.scenes import Scene, await_quiet, read_state, restore
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,12 @@ class Stage:
         successor: a process that nothing happens to; it makes the next attempt, warm.
     """
 
-    def __init__(self, scene: Scene, engine: Engine, dynamodb: "DynamoDBClient") -> None:
+    def __init__(self, scene: Scene, engine: Engine, runs_table: MemoryRunsTable) -> None:
         self.scene = scene
         self.engine = engine
-        self.dynamodb = dynamodb
+        self.runs_table = runs_table
         self.clock = FakeClock()
-        self.store = RunStore(client=dynamodb, table_name="runs", clock=self.clock)
+        self.store = RunStore(client=runs_table.client, table_name="runs", clock=self.clock)
         self.event = scheduled_event(scene.at)
         self.env = {
             "DATABASE_URL": engine.url.render_as_string(hide_password=False),
@@ -48,11 +46,11 @@ class Stage:
 
     def set_up(self) -> None:
         restore(self.engine)
-        self.dynamodb.delete_item(TableName="runs", Key={"run_id": {"S": self.scene.run_id}})
+        self.runs_table.items.pop(self.scene.run_id, None)
         self.clock.now = datetime.fromisoformat(self.scene.at) + timedelta(minutes=1)
 
     def start(self, fault: Fault | None = None) -> Process:
-        return Process(env=self.env, dynamodb=self.dynamodb, clock=self.clock, fault=fault)
+        return Process(env=self.env, dynamodb=self.runs_table.client, clock=self.clock, fault=fault)
 
     def invoke(self, process: Process) -> dict[str, Any]:
         return process.invoke(self.scene.job, self.event)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,19 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import Engine
 
+from infra.demo.runs_table import MemoryRunsTable
 from shared.domain.run import RunStatus
 from shared.runs.store import RunStore
 from tests.fakes import scheduled_event
-from tests.fakes.dynamodb import create_runs_table
 from tests.faults.model import Model, between
 from tests.faults.platform import PlatformSteps, choose, pick
 from tests.faults.process import Fault, Killed, Kind, Moment, Process
 from tests.faults.scenes import SMALL_BATCHES, await_quiet
 from tests.faults.tables import Contents, Tables
 from tests.jobs import HANDLERS
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 jobs = st.sampled_from(list(HANDLERS))
 later = st.sampled_from([0, 5, 24, 170])  # hours
@@ -52,16 +48,12 @@ class Requested:
 class ArcadeMachine(PlatformSteps):
     """The platform's steps and the jobs' runs; each happens in the arcade and in the model, which are then compared."""
 
-    numbers = count()
-
-    def __init__(self, engine: Engine, dynamodb: "DynamoDBClient") -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self.dynamodb = dynamodb
+        self.dynamodb = MemoryRunsTable().client
         self.tables = Tables(engine)
         self.tables.empty()
-        self.runs_table = f"runs-{next(self.numbers)}"
-        create_runs_table(dynamodb, self.runs_table)
-        self.store = RunStore(client=dynamodb, table_name=self.runs_table, clock=self.clock)
+        self.store = RunStore(client=self.dynamodb, table_name="runs", clock=self.clock)
         self.requested: dict[str, Requested] = {}
         self.process: Process | None = None
 
@@ -83,7 +75,7 @@ class ArcadeMachine(PlatformSteps):
     def _env(self) -> dict[str, str]:
         return {
             "DATABASE_URL": self.engine.url.render_as_string(hide_password=False),
-            "RUNS_TABLE_NAME": self.runs_table,
+            "RUNS_TABLE_NAME": "runs",
             "JOB_SCHEDULER_TIMEZONE": self.zone,
         }
 
@@ -180,7 +172,6 @@ class ArcadeMachine(PlatformSteps):
         settled_by = {pool.settled_by for pool in self.tables.read().pools.values() if pool.settled_by}
         assert settled_by <= recorded | set(self.requested)
         self.teardown_process()
-        self.dynamodb.delete_table(TableName=self.runs_table)
 
     def teardown_process(self) -> None:
         if self.process is not None:
@@ -196,12 +187,12 @@ class ArcadeMachine(PlatformSteps):
     ],
 )
 def test_the_database_equals_the_model_after_any_steps(
-    engine: Engine, dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, examples: int, steps: int
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, examples: int, steps: int
 ) -> None:
     for module, name, size in SMALL_BATCHES:
         monkeypatch.setattr(module, name, size)
     run_state_machine_as_test(
-        cast("type[ArcadeMachine]", lambda: ArcadeMachine(engine, dynamodb)),  # any factory will do
+        cast("type[ArcadeMachine]", lambda: ArcadeMachine(engine)),  # any factory will do
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -10,7 +10,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -20,9 +19,6 @@ from tests.fakes.dynamodb import one_at_a_time, serve
 from tests.faults.container import Containers, open_containers
 from tests.faults.scenes import read_footprint
 from tests.faults.stage import Stage, Undisturbed
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 SEED = int(os.environ.get("FAULTS_SEED", random.randrange(2**32)))
 ROUNDS = [4, pytest.param(80, marks=pytest.mark.soak)]
@@ -35,14 +31,9 @@ def containers() -> Iterator[Containers]:
 
 
 @pytest.fixture
-def dynamodb(dynamodb: "DynamoDBClient") -> "DynamoDBClient":
-    return one_at_a_time(dynamodb)
-
-
-@pytest.fixture
-def start(containers: Containers, stage: Stage, dynamodb: "DynamoDBClient") -> Iterator[Callable[[], int]]:
+def start(containers: Containers, stage: Stage) -> Iterator[Callable[[], int]]:
     """Starts the scene's run in a process of its own, and returns the process's id."""
-    with serve(dynamodb) as address:
+    with serve(one_at_a_time(stage.runs_table.client)) as address:
         env = stage.env | {
             "AWS_ENDPOINT_URL_DYNAMODB": address,
             "AWS_ACCESS_KEY_ID": "testing",

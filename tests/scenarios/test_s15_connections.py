@@ -17,6 +17,7 @@ import boto3
 import pytest
 from sqlalchemy import Engine, QueuePool, event, text
 
+from infra.demo.runs_table import MemoryRunsTable
 from infra.local import postgres
 from infra.local.emulator import Emulator
 from infra.schema.roles import grant_statements
@@ -297,7 +298,7 @@ def test_s15_trouble_that_does_not_pass_fails_the_run_once_and_not_pool_by_pool(
     ids=lambda refusal: refusal[0],
 )
 def test_s15_a_refusal_is_reported_at_once_and_never_retried(
-    scene: Scene, capsys: pytest.CaptureFixture[str], refusal: tuple[str, str]
+    scene: Scene, runs_table: MemoryRunsTable, capsys: pytest.CaptureFixture[str], refusal: tuple[str, str]
 ) -> None:
     scene.proxy.refusal = refusal
     with pytest.raises(RunNotSucceededError) as raised:
@@ -305,7 +306,7 @@ def test_s15_a_refusal_is_reported_at_once_and_never_retried(
     assert f"{refusal[1]} (SQLSTATE {refusal[0]})" in str(raised.value)
     assert scene.clock.slept == []
     assert scene.proxy.connections == 1
-    stored = scene.app.runner.store.client.scan(TableName="runs")["Items"]
+    stored = runs_table.items
     out, err = capsys.readouterr()
     assert_no_secret(out + err + json.dumps(stored) + "".join(traceback.format_exception(raised.value)))
 
@@ -347,7 +348,7 @@ def test_s15_no_secret_is_written_wherever_the_password_comes_from(
         proxy.refusal = ("28P01", 'password authentication failed for user "jobs"')
         if trouble == "gone":
             proxy.close()
-        app = start_app(**env)
+        app = start_app(dynamodb=dynamodb, **env)
         with pytest.raises(RunNotSucceededError) as raised:
             invoke(app, "prize-pool", scheduled_event(SLOT))
         with pytest.raises(Exception) as bare:  # noqa: PT011 - any error: it holds no secret

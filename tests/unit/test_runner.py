@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from infra.demo.runs_table import MemoryRunsTable
 from shared.domain.run import Outcome, Run, RunStatus
 from shared.domain.tick import Tick
 from shared.metrics import Metric
@@ -30,8 +31,8 @@ Work = Callable[[Run], Outcome]
 
 
 @pytest.fixture
-def runner(dynamodb: "DynamoDBClient", clock: FakeClock) -> Runner:
-    store = RunStore(client=dynamodb, table_name="runs", clock=clock)
+def runner(runs_table: MemoryRunsTable, clock: FakeClock) -> Runner:
+    store = RunStore(client=runs_table.client, table_name="runs", clock=clock)
     return Runner(
         store=store, stage="prod", clock=clock, sleep=clock.sleep, describe=lambda error: f"described: {error}"
     )
@@ -267,9 +268,9 @@ def test_a_dry_run_is_recorded_and_publishes_nothing(runner: Runner, capsys: pyt
 
 
 def test_a_job_works_without_its_runs_table_and_a_metric_counts_that(
-    runner: Runner, capsys: pytest.CaptureFixture[str]
+    runner: Runner, dynamodb: "DynamoDBClient", capsys: pytest.CaptureFixture[str]
 ) -> None:
-    elsewhere = replace(runner, store=replace(runner.store, table_name="missing"))
+    elsewhere = replace(runner, store=replace(runner.store, client=dynamodb, table_name="missing"))
     record = run(elsewhere, SCHEDULED, lambda _: DONE)
     assert (record.status, record.attempt, record.result) == (RunStatus.SUCCEEDED, 0, DONE.result)
     [at_its_start, at_its_end, _], metrics = read_log(capsys.readouterr().out)
