@@ -98,7 +98,8 @@ def test_a_schedule_too_rare_to_be_watched_is_told_and_has_no_silence_alarm(synt
     template = synthesize(EXISTING | {"schedule.cleanup": "0 3 * * 0"})
     [warning] = template.warnings
     assert warning == (
-        "schedule.cleanup: '0 3 * * 0' has no silence alarm: CloudWatch looks back 7 days at most, and 8 would be needed"
+        "schedule.cleanup: '0 3 * * 0' has no silence alarm:"
+        " CloudWatch looks back 7 days at most, and 8 would be needed"
     )
     assert "cleanup-silence" not in template.alarm_names()
     assert "CleanupSilentAfterHours" not in template.body["Outputs"]
