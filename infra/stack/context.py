@@ -83,13 +83,12 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         ArcadeJobsError: one line for each mistake.
     """
     given = {name: value for name, value in context.items() if name != "stages"}
-    stages, mistakes = _read_stages(context.get("stages"))
-    name = str(given.get("stage") or DEFAULT_STAGE)
+    stages = _read_stages(context.get("stages") or {})
+    name = str(given.get("stage") or DEFAULT_STAGE).strip()
     # The laptop's database is its own, and so are its zone and its alarms.
     own = [stages.pop(name)] if name in stages and given.get("target") != LOCAL.name else []
     switches = {job.switch: environ[job.switch] for job in JOBS if job.switch in environ}
     values = ContextValues(Layer(origin="", values=given), *own, Layer(origin="", values=switches))
-    values.mistakes += mistakes
     environment = _environment(values)
     stage, timezone = environment["STAGE"], environment["JOB_SCHEDULER_TIMEZONE"]
     if stage == DEMO_STAGE:
@@ -117,26 +116,34 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     return settings
 
 
-def _read_stages(stages: Any) -> tuple[dict[str, Layer], list[str]]:
-    """The choices that cdk.json keeps for each stage, and what is wrong with them."""
+def _read_stages(stages: Any) -> dict[str, Layer]:
+    """The choices that cdk.json keeps for each stage.
+
+    Raises:
+        ArcadeJobsError: they do not have that shape; one line for each mistake.
+    """
+    if not isinstance(stages, Mapping):
+        raise ArcadeJobsError(
+            f"stages: expected an object in cdk.json with the choices of each stage, got {str(stages)[:40]!r}"
+        )
     layers: dict[str, Layer] = {}
     mistakes: list[str] = []
-    if not isinstance(stages or {}, Mapping):
-        return {}, [f"stages: expected an object in cdk.json with the choices of each stage, got {stages!r}"]
-    for name, choices in (stages or {}).items():
+    for name, choices in stages.items():
         try:
             parse_stage(name)
         except ValueError as error:
             mistakes.append(f"stages: {error}")
         if not isinstance(choices, Mapping):
-            mistakes.append(f"stages.{name}: expected an object with names and values, got {choices!r}")
+            mistakes.append(f"stages.{name}: expected an object with names and values, got {str(choices)[:40]!r}")
             continue
         mistakes += [f"stages.{name}.{each}: is not kept with a stage" for each in choices if each in NOT_OF_A_STAGE]
         layers[name] = Layer(
             origin=f"stages.{name}.",
             values={each: value for each, value in choices.items() if each not in NOT_OF_A_STAGE},
         )
-    return layers, mistakes
+    if mistakes:
+        raise ArcadeJobsError("\n".join(mistakes))
+    return layers
 
 
 def _environment(values: ContextValues) -> dict[str, str]:

@@ -202,8 +202,11 @@ def _read_new_database(values: ContextValues) -> NewDatabase:
     if least > most:
         values.mistakes.append(f"databaseMinCapacity: {least:g} is more than databaseMaxCapacity, {most:g}")
     zones = values.value("availabilityZones", _ZONES, None)
-    if zones and (len(set(zones)) != len(zones) or len(zones) not in ZONES):
-        values.mistakes.append(f"availabilityZones: expected two or three different ones, got {','.join(zones)!r}")
+    regions = {zone[:-1] for zone in zones or ()}
+    if zones and (len(set(zones)) != len(zones) or len(zones) not in ZONES or len(regions) != 1):
+        values.mistakes.append(
+            f"availabilityZones: expected two or three different ones of one region, got {','.join(zones)!r}"
+        )
     name = values.value("databaseName", _new_name, "arcade")
     return NewDatabase(
         name=name,

@@ -353,8 +353,9 @@ def test_what_is_no_topic_for_alarms_is_refused(arn):
         ("backupWindow", "3-4", "expected a time in UTC such as 03:00-04:00, got '3-4'"),
         ("backupWindow", "24:00-01:00", "expected a time in UTC such as 03:00-04:00, got '24:00-01:00'"),
         ("backupWindow", "03:00-03:29", "expected at least 30 minutes, got '03:00-03:29'"),
-        ("availabilityZones", "eu-west-1a", "expected two or three different ones, got 'eu-west-1a'"),
-        ("availabilityZones", "eu-west-1a,eu-west-1a", "expected two or three different ones, got"),
+        ("availabilityZones", "eu-west-1a", "expected two or three different ones of one region, got 'eu-west-1a'"),
+        ("availabilityZones", "eu-west-1a,eu-west-1a", "expected two or three different ones of one region, got"),
+        ("availabilityZones", "eu-west-1a,us-east-1b", "expected two or three different ones of one region, got"),
         ("availabilityZones", "2", "expected a value such as eu-west-1a, got '2'"),
     ],
 )
