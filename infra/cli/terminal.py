@@ -42,6 +42,11 @@ def print_note(line: str) -> None:
     err.print(line, markup=False)
 
 
+def printable(text: str) -> str:
+    """Text that others wrote, which may hold what commands a terminal, on one line: such characters are escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 @contextmanager
 def waiting_for(what: str) -> Iterator[None]:
     """Show that something goes on, and for how long; nothing where there is no terminal."""
