@@ -13,7 +13,7 @@ from infra.schema.revisions import first, head
 from infra.schema.session import Session, schema_of_tables
 
 # Without one of them a touched board goes unnoticed.
-TOUCH_TRIGGERS = ("leaderboard_entries.arcade_jobs_guard_", "leaderboard_entries.arcade_jobs_touch_")
+TOUCH_TRIGGERS = tuple(f"trigger leaderboard_entries.arcade_jobs_{name}_" for name in ("guard", "touch"))
 
 
 def adopt(session: Session) -> None:
