@@ -23,13 +23,17 @@ def adopt(session: Session) -> None:
         SchemaError: something must be fixed first.
         UpgradeError: a statement failed; what was done before stays.
     """
-    complete(session, first())
+    complete(session, None)
     mark_boards(session)
     session.run_block(guarded.begin_body(session.schema, first()), expected=None)
 
 
-def complete(session: Session, version: str) -> None:
+def complete(session: Session, version: str | None) -> None:
     """Add what is missing of a revision, and mark the boards that were written to while no trigger noticed it.
+
+    Args:
+        session: of the upgrade.
+        version: as the version table reads; None: the platform's own tables are to be adopted.
 
     Raises:
         SchemaError: something must be fixed first.

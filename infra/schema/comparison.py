@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from infra.schema import set_aside
 from infra.schema.catalog import TEMPORARY, Catalog, Column, Table, read, read_contract
-from infra.schema.constraints import constraint_differences, index_differences, name_is_taken, own_checks
+from infra.schema.constraints import constraint_differences, index_differences, later_checks, name_is_taken, own_checks
 from infra.schema.conversions import (
     CORRECTIONS,
     add_numbering,
@@ -21,7 +21,7 @@ from infra.schema.creation import column_statements, function_statements, table_
 from infra.schema.differences import Difference, Kind, missing, refused, rows_text, warning
 from infra.schema.obstacles import obstacles
 from infra.schema.quoting import quoted
-from infra.schema.revisions import statements_until
+from infra.schema.revisions import first, head, statements_until
 from infra.schema.rows import Rows, ambiguous_date, prepare_rows
 
 # The contract lets it be null, but only the platform writes it.
@@ -29,24 +29,28 @@ MAY_BE_REQUIRED = {"game_sessions.payment_tx_hash"}
 KINDS = {"p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence"}
 
 
-def differences(connection: Connection, schema: str, version: str, *, to_alter: bool) -> list[Difference]:
+def differences(connection: Connection, schema: str, version: str | None, *, to_alter: bool) -> list[Difference]:
     """Compare a schema with what the revisions make of it.
 
     Args:
         connection: in its own transaction, to be rolled back; its search path is the schema.
         schema: where the tables are, or will be.
-        version: up to which the revisions count, as the version table reads.
+        version: up to which the revisions count, as the version table reads; None: the platform's own tables are to be
+            adopted by the first one, and their rows are to fit all that come after it.
         to_alter: whether the role is to have the rights that an upgrade needs.
     """
+    is_adopted = version is not None
+    version = version or first()
     statements = statements_until(version, schema)
     found = read(connection, schema, statements)
     if in_the_way := list(obstacles(connection, schema, found.tables, to_alter=to_alter)):
         return in_the_way
+    later = {} if is_adopted else _contract(connection, head()).tables
     contract = read_contract(connection, statements_until(version, TEMPORARY))
     listed: list[Difference] = []
     for name, table in contract.tables.items():  # sessions first: an entry goes with its session
-        listed += _table(connection, schema, name, table, found, before=tuple(listed))
-    if set_aside.TABLE in found.relations:
+        listed += _table(connection, schema, name, table, found, later=later.get(name), before=tuple(listed))
+    if set_aside.TABLE in found.relations and not is_adopted:
         listed += _orphaned(connection, found)
     listed += _functions(schema, contract, found, statements, version)
     listed += _triggers(schema, contract, found, statements, version)
@@ -67,8 +71,16 @@ def _sets_aside(difference: Difference) -> bool:
     return any(f"INSERT INTO {set_aside.TABLE} " in statement for statement in difference.statements)
 
 
+def _contract(connection: Connection, version: str) -> Catalog:
+    """What the revisions make until a version, without leaving the temporary tables."""
+    savepoint = connection.begin_nested()
+    contract = read_contract(connection, statements_until(version, TEMPORARY))
+    savepoint.rollback()
+    return contract
+
+
 def _orphaned(connection: Connection, found: Catalog) -> Iterator[Difference]:
-    """Entries whose session was set aside, by hand or by a revision: cleanup would remove them."""
+    """Entries whose session was set aside before: cleanup would remove them."""
     sessions, entries = (found.tables.get(name) for name in ("game_sessions", "leaderboard_entries"))
     if not sessions or not entries or "id" not in sessions.columns or "session_id" not in entries.columns:
         return
@@ -78,7 +90,14 @@ def _orphaned(connection: Connection, found: Catalog) -> Iterator[Difference]:
 
 
 def _table(
-    connection: Connection, schema: str, name: str, contract: Table, found: Catalog, *, before: Sequence[Difference]
+    connection: Connection,
+    schema: str,
+    name: str,
+    contract: Table,
+    found: Catalog,
+    *,
+    later: Table | None,
+    before: Sequence[Difference],
 ) -> Iterator[Difference]:
     actual = found.tables.get(name)
     if actual is None or actual.kind != "r":
@@ -94,6 +113,7 @@ def _table(
         *_entries_of_sessions(name, actual, rows, before),
         *_corrections(name, contract, actual, rows),
         *_values(name, contract, actual, rows),
+        *later_checks(name, contract, later, rows),
         *constraint_differences(name, contract, actual, rows, found, dropped={check.where for check in own}),
         *_numbering(name, contract, actual),
         *index_differences(name, contract, actual, found),
@@ -105,9 +125,7 @@ def _table(
     yield from _rank_indexes(name, actual)
 
 
-def _needed_first(
-    table: str, contract: Table, actual: Table, listed: Sequence[Difference]
-) -> Iterator[Difference]:
+def _needed_first(table: str, contract: Table, actual: Table, listed: Sequence[Difference]) -> Iterator[Difference]:
     """The same differences; a column that is missing is to be added together with what reads it."""
     read = " ".join(line for each in listed if each.kind is Kind.REFUSED for line in each.statements)
     added = {f"{table}.{name}": name for name in contract.columns.keys() - actual.columns.keys()}

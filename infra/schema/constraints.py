@@ -27,10 +27,11 @@ def own_checks(connection: Connection, table: str, contract: Table, actual: Tabl
             continue
         for written in _SETTLED if table == "prize_pools" else ({},):
             values = ", ".join(
-                f"{written.get(column, 'NULL')}::{types[column]} AS {quoted(column)}" for column in sorted(there.columns)
+                f"{written.get(column, 'NULL')}::{types[column]} AS {quoted(column)}"
+                for column in sorted(there.columns)
             )
             row = f"(SELECT {values}) AS {table}"
-            if reason := _reason_to_drop(connection, f"SELECT {there.expression} FROM {row}"):
+            if reason := _reason_to_drop(connection, f"SELECT {there.expression} FROM {row}"):  # noqa: S608 - the catalog's
                 drop = f"ALTER TABLE {table} DROP CONSTRAINT {quoted(name)}"
                 yield refused(f"{table}.{name}", f"{reason}: {there.definition}", drop, note="or write it anew")
                 break
@@ -45,6 +46,28 @@ def _reason_to_drop(connection: Connection, holds: str) -> str | None:
         return "does not work with the types of the contract"
     savepoint.commit()
     return "refuses what a settlement writes" if is_refused else None
+
+
+def later_checks(table: str, contract: Table, later: Table | None, rows: Rows) -> Iterator[Difference]:
+    """Rows that the first revision takes and a later one does not.
+
+    Args:
+        table: its name.
+        contract: as the first revision has it.
+        later: as the last one has it; None: rows are not compared with it.
+        rows: of the table.
+    """
+    checks = later.constraints if later else {}
+    conditions = {}
+    for name, check in checks.items():
+        first = contract.constraints.get(name)
+        if check.kind == "c" and rows.shows(check) and (first is None or first.definition != check.definition):
+            conditions[name] = f"NOT ({check.expression})" + (f" AND ({first.expression})" if first else "")
+    for (name, condition), count in zip(conditions.items(), rows.count([*conditions.values()]), strict=True):
+        if count:
+            what = f"is violated by {rows_text(count)}: {checks[name].definition}"
+            moved = set_aside.rows_where(table, condition, f"violates {name}")
+            yield refused(f"{table}.{name}", what, moved, note="or correct them manually")
 
 
 def constraint_differences(
@@ -72,7 +95,7 @@ def constraint_differences(
         if constraint.kind != "c"
         for difference in _key(name, constraint, actual, rows, found)
     ]
-    # Of two pools of a period the one that may be settled stays, if only to be set aside: the other must not be paid too.
+    # Of several pools of a period one that may be settled stays, if only to be set aside: no other may be settled too.
     if table == "prize_pools":
         yield from keys
     shown = {name: constraint for name, constraint in checks.items() if rows.shows(constraint)}
