@@ -1,5 +1,6 @@
 """A database for a test: engines on it, and statements as an operator runs them in psql, each its own transaction."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,20 @@ def new_database(
     finally:
         engine.dispose()
         server.drop_database(name)
+
+
+_PARTS = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$|;|[^-;'\"$]+|.", re.DOTALL)
+
+
+def split(script: str) -> list[str]:
+    """The statements of a script, as psql tells them apart."""
+    statements = [""]
+    for part in _PARTS.finditer(script):
+        if part[0] == ";":
+            statements.append("")
+        elif not part[0].startswith("--"):
+            statements[-1] += part[0]
+    return [statement.strip() for statement in statements if statement.strip()]
 
 
 def run(engine: Engine, *statements: str) -> None:

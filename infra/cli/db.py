@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,16 +13,20 @@ import typer
 from infra.cli.options import Json, Target, with_target
 from infra.cli.terminal import print_json, print_lines, print_note
 from infra.stage import stack_name
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import ArcadeJobsError, BadInputError, NotReachableError
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from sqlalchemy import Engine
+    from sqlalchemy import URL, Engine
 
     from infra.schema.data_api import DataApi
+    from infra.schema.differences import Difference
     from infra.schema.session import Session
+    from infra.schema.timezones import Zones
     from shared.operations.deployment import Deployment
+
+NOT_ADMITTED = ("28", "3D")  # SQLSTATE classes: a password or a role is wrong, there is no such database
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The schema of the platform's database.")
@@ -33,30 +38,37 @@ app.add_typer(db, name="db")
 def upgrade_database(
     *,
     jobs_role: Annotated[
-        str | None, typer.Option(help="With DATABASE_URL: a role that gets the rights that the jobs need.")
+        str | None, typer.Option(help="With DATABASE_URL or --local: a role that gets the rights that the jobs need.")
     ] = None,
+    as_json: Json = False,
     target: Target,
 ) -> None:
     """Create the schema in the database of DATABASE_URL, or complete the one that is there. Nothing is dropped.
 
-    Without DATABASE_URL: in the database that was created with the stage's stack, its roles included. The time zone of
-    the periods is recorded once: JOB_SCHEDULER_TIMEZONE (UTC), or what the stage was deployed with.
+    Without DATABASE_URL: in the database that was created with the stage's stack, its roles included; with --local: in
+    the laptop cloud's. The time zone of the periods is recorded once: JOB_SCHEDULER_TIMEZONE (UTC), or what the stage
+    was deployed with.
     """
     from infra import schema
     from infra.schema import data_api, roles, timezones
+    from infra.schema.revisions import head
 
-    if os.environ.get("DATABASE_URL"):
-        zone = _read_zone("JOB_SCHEDULER_TIMEZONE", os.environ.get("JOB_SCHEDULER_TIMEZONE") or schema.UTC.key)
-        with _database() as engine:
-            schema.upgrade(engine, timezone=zone, report=print_lines)
+    report = print_note if as_json else print_lines
+    warned: list[Difference] = []
+    if database := _find_database(target):
+        configured = os.environ.get("JOB_SCHEDULER_TIMEZONE") or schema.UTC.key
+        zone = _read_zone("JOB_SCHEDULER_TIMEZONE", database.timezone or configured)
+        with _open(database) as engine:
+            if jobs_role and not roles.exists(engine, jobs_role):
+                raise BadInputError(f"--jobs-role: there is no role {jobs_role!r}; create it first")
+            schema.upgrade(engine, timezone=zone, report=report)
             if jobs_role:
-                roles.grant(engine, jobs_role, report=print_lines)
-            for found in roles.check(engine):
-                print_lines(f"warning: {found}", *(f"    {line}" for line in found.fix.splitlines()))
+                roles.grant(engine, jobs_role, report=report)
+            warned = roles.check(engine)
             with _session(engine) as session:
                 zones = timezones.list_zones(session)
     elif jobs_role:
-        raise ArcadeJobsError("--jobs-role: with DATABASE_URL only; a database of the stack's has its role already")
+        raise BadInputError("--jobs-role: with DATABASE_URL only; a database of the stack's has its role already")
     else:
         deployment = _stack(target)
         zone = _read_zone("Timezone", deployment.output("Timezone"))
@@ -65,33 +77,51 @@ def upgrade_database(
         zones = data_api.list_zones(api)
     for note in timezones.notes(zones, configured=zone, now=datetime.now(UTC)):
         print_note(note)
+    if as_json:
+        print_json({"revision": head(), "timezones": _zones(zones), "warnings": [_as_json(each) for each in warned]})
+        return
+    for found in warned:
+        print_lines(*_report(found))
     print_lines("the schema is up to date")
 
 
 @db.command("check")
 @with_target
-def check_database(*, as_json: Json = False, target: Target) -> None:
+def check_database(
+    *,
+    as_sql: Annotated[
+        bool, typer.Option("--sql", help="Print nothing but the SQL that ends the differences, in order: for psql.")
+    ] = False,
+    as_json: Json = False,
+    target: Target,
+) -> None:
     """Show how the database of DATABASE_URL differs, all of it at once; exit with 1 if anything that matters does.
 
     Without DATABASE_URL: of the database that was created with the stack: revision, columns, roles, rows set aside.
+    With --local: the laptop cloud's, all of it.
     """
     from infra import schema
     from infra.schema import data_api
+    from infra.schema.session import schema_of_tables
 
-    if os.environ.get("DATABASE_URL"):
-        with _database() as engine:
+    if as_sql and as_json:
+        raise BadInputError("--sql, --json: expected one of them")
+    home = ""
+    if database := _find_database(target):
+        with _open(database) as engine:
             differences = schema.check(engine)
+            with engine.connect() as connection:
+                home = schema_of_tables(connection)
+    elif as_sql:
+        raise BadInputError("--sql: with DATABASE_URL or --local only; a database of the stack's is never adopted")
     else:
         differences = data_api.check(_data_api(_stack(target)))
     if as_json:
-        print_json(
-            [{"kind": found.kind, "where": found.where, "what": found.what, "fix": found.fix} for found in differences]
-        )
+        print_json([_as_json(found) for found in differences])
+    elif as_sql:
+        _print_script(home, differences)
     else:
-        for found in differences:
-            print_lines(f"{found.kind}: {found}", *(f"    {line}" for line in found.fix.splitlines()))
-        if not differences:
-            print_lines("the schema is as it should be")
+        _print_report(differences)
     if any(found.kind is not schema.Kind.WARNING for found in differences):
         raise typer.Exit(1)
 
@@ -115,11 +145,11 @@ def change_timezone(
     from infra.schema import data_api, timezones
 
     if (name is None) != (begins is None):
-        raise ArcadeJobsError("db timezone: NAME and --from DATE belong together; one is missing")
+        raise BadInputError("db timezone: NAME and --from DATE belong together; one is missing")
     day = begins.date() if begins else None
     zone = _read_zone("NAME", name) if name is not None else None
-    if os.environ.get("DATABASE_URL"):
-        with _database() as engine, _session(engine) as session:
+    if database := _find_database(target):
+        with _open(database) as engine, _session(engine) as session:
             if zone and day:
                 print_note(f"database {engine.url.database}, schema {session.schema}")
                 zones = timezones.change(session, zone, begins=day, now=datetime.now(UTC))
@@ -132,7 +162,7 @@ def change_timezone(
         else:
             zones = data_api.list_zones(api)
     if as_json:
-        print_json([{"from": str(first), "timezone": str(each)} for first, each in zones.items()])
+        print_json(_zones(zones))
     else:
         print_lines(*(f"from {first}  {each}" for first, each in zones.items()))
 
@@ -143,7 +173,69 @@ def _read_zone(what: str, name: str) -> "ZoneInfo":
     try:
         return load_zone(name)
     except ValueError as error:
-        raise ArcadeJobsError(f"{what}: {error}") from None
+        raise BadInputError(f"{what}: {error}") from None
+
+
+def _print_script(home: str, differences: "Sequence[Difference]") -> None:
+    from infra.schema.script import script
+
+    lines = list(script(home, differences))
+    print_lines(*lines)
+    for found in differences:
+        if found.kind == "warning" or not found.statements:
+            print_note(f"{found.kind}: {found}")
+    print_note("to read, then to run: psql -v ON_ERROR_STOP=1 -f FILE" if lines else "no statement is needed")
+
+
+def _print_report(differences: "Sequence[Difference]") -> None:
+    for found in differences:
+        print_lines(*_report(found))
+    if any(found.is_code for found in differences):
+        print_note("functions and triggers in full: arcade-jobs db check --sql")
+    if not differences:
+        print_lines("the schema is as it should be")
+
+
+def _report(found: "Difference") -> list[str]:
+    """A difference and its statements; of functions and triggers the name alone."""
+    return [f"{found.kind}: {found}", *(f"    {line}" for line in ("" if found.is_code else found.fix).splitlines())]
+
+
+def _as_json(found: "Difference") -> dict[str, str]:
+    return {"kind": found.kind, "where": found.where, "what": found.what, "fix": found.fix}
+
+
+def _zones(zones: "Zones") -> list[dict[str, str]]:
+    return [{"from": str(first), "timezone": str(each)} for first, each in zones.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Database:
+    """One to connect to.
+
+    Attributes:
+        url: of it.
+        source: what names it.
+        timezone: what the laptop cloud was deployed with; None: not known.
+    """
+
+    url: "str | URL"
+    source: str
+    timezone: str | None = None
+
+
+def _find_database(target: Target) -> _Database | None:
+    """The laptop cloud's, or else that of DATABASE_URL; None if it is the stack's."""
+    if target.local:
+        from infra.local import cloud
+
+        deployment = target.deployment()
+        url = cloud.database_url(deployment)
+        print_note(f"{deployment}, database {url.database}")
+        return _Database(url=url, source="laptop cloud", timezone=deployment.output("Timezone"))
+    if named := os.environ.get("DATABASE_URL"):
+        return _Database(url=named, source="DATABASE_URL")
+    return None
 
 
 def _stack(target: Target) -> "Deployment":
@@ -156,9 +248,9 @@ def _stack(target: Target) -> "Deployment":
         raise type(error)(f"{error}; a database of your own is named by DATABASE_URL") from error
     print_note(str(deployment))
     if "DatabaseClusterArn" not in deployment.outputs:
-        raise ArcadeJobsError(
+        raise NotReachableError(
             f"DATABASE_URL: missing, and stack {stack_name(target.stage)} created no database of its own;"
-            + (" arcade-jobs local up upgrades the laptop's" if target.local else f" expected a URL such as {EXAMPLE}")
+            f" expected a URL such as {EXAMPLE}"
         )
     return deployment
 
@@ -187,17 +279,18 @@ def _session(engine: "Engine") -> AbstractContextManager["Session"]:
 
 
 @contextmanager
-def _database() -> Iterator["Engine"]:
-    """The database of DATABASE_URL."""
+def _open(database: _Database) -> Iterator["Engine"]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from shared.db.connection import open_engine
-    from shared.db.errors import describe
+    from shared.db.errors import describe, is_connection_lost, sqlstate
 
-    engine = open_engine(os.environ["DATABASE_URL"], connections=2)
+    engine = open_engine(database.url, connections=2)
     try:
         yield engine
     except (SQLAlchemyError, OSError) as error:
-        raise ArcadeJobsError(f"DATABASE_URL: {describe(error)}") from error
+        is_reached = not is_connection_lost(error) and not (sqlstate(error) or "").startswith(NOT_ADMITTED)
+        failure = ArcadeJobsError if is_reached else NotReachableError
+        raise failure(f"{database.source}: {describe(error)}") from error
     finally:
         engine.dispose()

@@ -8,15 +8,21 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
+from infra.jobs import JOBS
 from infra.local import FOLDER, emulator, postgres
 from infra.local.cdk import ROOT, Cdk
 from infra.local.emulator import Emulator
 from infra.stage import DEFAULT_STAGE
+from shared.database_url import parse_database_url
 from shared.db.connection import open_engine
 from shared.domain.errors import NotReachableError
+
+if TYPE_CHECKING:
+    from shared.operations.deployment import Deployment
 
 DATABASE = "arcade"
 Report = Callable[[str], None]
@@ -117,6 +123,13 @@ def endpoint(*, folder: Path = FOLDER) -> str:
     if running is None:
         raise NotReachableError("the laptop cloud does not run; start it: arcade-jobs local up")
     return running.endpoint
+
+
+def database_url(deployment: "Deployment") -> URL:
+    """The database that the functions of the laptop cloud have."""
+    name = deployment.function(JOBS[0].name)
+    found = deployment.client("lambda").get_function_configuration(FunctionName=name)
+    return parse_database_url(found["Environment"]["Variables"]["DATABASE_URL"])
 
 
 def down(*, folder: Path = FOLDER, report: Report) -> None:

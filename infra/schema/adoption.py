@@ -13,7 +13,7 @@ from infra.schema.revisions import first, head
 from infra.schema.session import Session, schema_of_tables
 
 # Without one of them a touched board goes unnoticed.
-TOUCH_TRIGGERS = ("leaderboard_entries.arcade_jobs_guard_", "leaderboard_entries.arcade_jobs_touch_")
+TOUCH_TRIGGERS = tuple(f"trigger leaderboard_entries.arcade_jobs_{name}_" for name in ("guard", "touch"))
 
 
 def adopt(session: Session) -> None:
@@ -23,13 +23,17 @@ def adopt(session: Session) -> None:
         SchemaError: something must be fixed first.
         UpgradeError: a statement failed; what was done before stays.
     """
-    complete(session, first())
+    complete(session, None)
     mark_boards(session)
     session.run_block(guarded.begin_body(session.schema, first()), expected=None)
 
 
-def complete(session: Session, version: str) -> None:
+def complete(session: Session, version: str | None) -> None:
     """Add what is missing of a revision, and mark the boards that were written to while no trigger noticed it.
+
+    Args:
+        session: of the upgrade.
+        version: as the version table reads; None: the platform's own tables are to be adopted.
 
     Raises:
         SchemaError: something must be fixed first.

@@ -1,12 +1,13 @@
 """The differences between a database and the contract, in the order in which to fix them."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
 from infra.schema import set_aside
 from infra.schema.catalog import TEMPORARY, Catalog, Column, Table, read, read_contract
-from infra.schema.constraints import constraint_differences, index_differences, name_is_taken
+from infra.schema.constraints import constraint_differences, index_differences, later_checks, name_is_taken, own_checks
 from infra.schema.conversions import (
     CORRECTIONS,
     add_numbering,
@@ -17,10 +18,10 @@ from infra.schema.conversions import (
     short,
 )
 from infra.schema.creation import column_statements, function_statements, table_statements, trigger_statement
-from infra.schema.differences import Difference, missing, refused, rows_text, warning
+from infra.schema.differences import Difference, Kind, missing, refused, rows_text, warning
 from infra.schema.obstacles import obstacles
 from infra.schema.quoting import quoted
-from infra.schema.revisions import statements_until
+from infra.schema.revisions import first, head, statements_until
 from infra.schema.rows import Rows, ambiguous_date, prepare_rows
 
 # The contract lets it be null, but only the platform writes it.
@@ -28,26 +29,31 @@ MAY_BE_REQUIRED = {"game_sessions.payment_tx_hash"}
 KINDS = {"p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence"}
 
 
-def differences(connection: Connection, schema: str, version: str, *, to_alter: bool) -> list[Difference]:
+def differences(connection: Connection, schema: str, version: str | None, *, to_alter: bool) -> list[Difference]:
     """Compare a schema with what the revisions make of it.
 
     Args:
         connection: in its own transaction, to be rolled back; its search path is the schema.
         schema: where the tables are, or will be.
-        version: up to which the revisions count, as the version table reads.
+        version: up to which the revisions count, as the version table reads; None: the platform's own tables are to be
+            adopted by the first one, and their rows are to fit all that come after it.
         to_alter: whether the role is to have the rights that an upgrade needs.
     """
+    is_adopted = version is not None
+    version = version or first()
     statements = statements_until(version, schema)
     found = read(connection, schema, statements)
     if in_the_way := list(obstacles(connection, schema, found.tables, to_alter=to_alter)):
         return in_the_way
+    later = {} if is_adopted else _contract(connection, head()).tables
     contract = read_contract(connection, statements_until(version, TEMPORARY))
-    listed = [
-        difference
-        for name, table in contract.tables.items()
-        for difference in _table(connection, schema, name, table, found)
-    ]
-    listed += [*_functions(schema, contract, found, statements), *_triggers(schema, contract, found, statements)]
+    listed: list[Difference] = []
+    for name, table in contract.tables.items():  # sessions first: an entry goes with its session
+        listed += _table(connection, schema, name, table, found, later=later.get(name), before=tuple(listed))
+    if set_aside.TABLE in found.relations and not is_adopted:
+        listed += _orphaned(connection, found)
+    listed += _functions(schema, contract, found, statements, version)
+    listed += _triggers(schema, contract, found, statements, version)
     if set_aside.TABLE in found.relations:
         counted = connection.exec_driver_sql(set_aside.counts(schema)).all()
         columns = {
@@ -65,7 +71,34 @@ def _sets_aside(difference: Difference) -> bool:
     return any(f"INSERT INTO {set_aside.TABLE} " in statement for statement in difference.statements)
 
 
-def _table(connection: Connection, schema: str, name: str, contract: Table, found: Catalog) -> Iterator[Difference]:
+def _contract(connection: Connection, version: str) -> Catalog:
+    """What the revisions make until a version, without leaving the temporary tables."""
+    savepoint = connection.begin_nested()
+    contract = read_contract(connection, statements_until(version, TEMPORARY))
+    savepoint.rollback()
+    return contract
+
+
+def _orphaned(connection: Connection, found: Catalog) -> Iterator[Difference]:
+    """Entries whose session was set aside before: cleanup would remove them."""
+    sessions, entries = (found.tables.get(name) for name in ("game_sessions", "leaderboard_entries"))
+    if not sessions or not entries or "id" not in sessions.columns or "session_id" not in entries.columns:
+        return
+    if count := connection.exec_driver_sql(set_aside.count_entries_of_sessions()).scalar_one():
+        what = f"of {rows_text(count)} is a session that is set aside; without it they would be orphans"
+        yield missing("leaderboard_entries.session_id", set_aside.entries_of_sessions(), what=what)
+
+
+def _table(
+    connection: Connection,
+    schema: str,
+    name: str,
+    contract: Table,
+    found: Catalog,
+    *,
+    later: Table | None,
+    before: Sequence[Difference],
+) -> Iterator[Difference]:
     actual = found.tables.get(name)
     if actual is None or actual.kind != "r":
         taken = [index for index in contract.indexes if index in found.relations]
@@ -73,18 +106,44 @@ def _table(connection: Connection, schema: str, name: str, contract: Table, foun
         yield missing(name, *table_statements(schema, name, contract)) if actual is None else _not_a_table(name, actual)
         return
     rows = prepare_rows(connection, name, contract, actual)
+    own = list(own_checks(connection, name, contract, actual))
     listed = [
+        *own,
         *_columns(schema, name, contract, actual, rows),
+        *_entries_of_sessions(name, actual, rows, before),
         *_corrections(name, contract, actual, rows),
         *_values(name, contract, actual, rows),
-        *constraint_differences(name, contract, actual, rows, found),
+        *later_checks(name, contract, later, rows),
+        *constraint_differences(name, contract, actual, rows, found, dropped={check.where for check in own}),
         *_numbering(name, contract, actual),
         *index_differences(name, contract, actual, found),
         *_storage(name, contract, actual),
     ]
-    yield from _references(name, actual, must_go=any(map(_sets_aside, listed)))
-    yield from listed
+    is_key_converted = "id" in actual.columns and actual.columns["id"].type != contract.columns["id"].type == "uuid"
+    yield from _references(name, actual, must_go=is_key_converted or any(map(_sets_aside, listed)))
+    yield from _needed_first(name, contract, actual, listed)
     yield from _rank_indexes(name, actual)
+
+
+def _needed_first(table: str, contract: Table, actual: Table, listed: Sequence[Difference]) -> Iterator[Difference]:
+    """The same differences; a column that is missing is to be added together with what reads it."""
+    read = " ".join(line for each in listed if each.kind is Kind.REFUSED for line in each.statements)
+    added = {f"{table}.{name}": name for name in contract.columns.keys() - actual.columns.keys()}
+    for each in listed:
+        name = added.get(each.where)
+        if each.kind is Kind.MISSING and name is not None and re.search(rf"\b{name}\b", read):
+            yield refused(each.where, f"{each.what}, and statements below read it", *each.statements)
+        else:
+            yield each
+
+
+def _entries_of_sessions(table: str, actual: Table, rows: Rows, before: Sequence[Difference]) -> Iterator[Difference]:
+    """Entries go with their sessions, before the best of a player's is looked for."""
+    if table != "leaderboard_entries" or "session_id" not in actual.columns or rows.lacks:
+        return
+    if any("DELETE FROM game_sessions " in line for each in before for line in each.statements):
+        what = "may be of a session that is set aside: without it the entry would be an orphan"
+        yield refused(f"{table}.session_id", what, set_aside.entries_of_sessions())
 
 
 def _not_a_table(name: str, actual: Table) -> Difference:
@@ -129,9 +188,10 @@ def _missing_column(schema: str, table: str, name: str, column: Column, rows: Ro
     if name in rows.lacks:
         what = "is missing, and its values in the rows that are there are not known"
         moved = set_aside.all_rows(table, f"has no {name}")
-        return refused(where, what, moved, note="or rename the column that has it")
+        return refused(where, what, moved, *added, note="or rename the column that has it")
     if column.has_sequence and has_rows:
-        return refused(where, "is missing, and adding it rewrites the table", *added, note="in a quiet hour")
+        note = f"invents: {name} of each row, in no particular order; in a quiet hour"
+        return refused(where, "is missing, and adding it rewrites the table", *added, note=note)
     return missing(where, *added)
 
 
@@ -238,25 +298,29 @@ def _rank_indexes(table: str, actual: Table) -> Iterator[Difference]:
     for name, index in actual.indexes.items():
         if table == "leaderboard_entries" and "rank" in index.columns:
             what = "contains rank: every new rank is written to every index of the table, eight times slower"
-            yield warning(f"{table}.{name}", what, f"DROP INDEX CONCURRENTLY {name}")
+            yield warning(f"{table}.{name}", what, f"DROP INDEX CONCURRENTLY {quoted(name)}")
 
 
-def _functions(schema: str, contract: Catalog, found: Catalog, statements: Sequence[str]) -> Iterator[Difference]:
+def _functions(
+    schema: str, contract: Catalog, found: Catalog, statements: Sequence[str], version: str
+) -> Iterator[Difference]:
     for name, definition in contract.functions.items():
-        if name not in found.functions:
-            yield missing(f"{name}()", *function_statements(schema, name, statements))
-        elif found.functions[name] != definition:
-            yield missing(f"{name}()", *function_statements(schema, name, statements), what="is not this version's")
+        there = found.functions.get(name)
+        if there != definition:
+            what = "is missing" if there is None else f"differs from revision {version}"
+            yield missing(f"function {name}()", *function_statements(schema, name, statements), what=what, is_code=True)
 
 
-def _triggers(schema: str, contract: Catalog, found: Catalog, statements: Sequence[str]) -> Iterator[Difference]:
+def _triggers(
+    schema: str, contract: Catalog, found: Catalog, statements: Sequence[str], version: str
+) -> Iterator[Difference]:
     for table, expected in contract.tables.items():
         actual = found.tables.get(table)
         for name, (definition, _) in expected.triggers.items():
-            where = f"{table}.{name}"
+            where = f"trigger {table}.{name}"
             there, is_enabled = actual.triggers.get(name, ("", True)) if actual else ("", True)
             if there != definition:
-                what = "is not this version's" if there else "is missing"
-                yield missing(where, trigger_statement(schema, table, name, statements), what=what)
+                what = f"differs from revision {version}" if there else "is missing"
+                yield missing(where, trigger_statement(schema, table, name, statements), what=what, is_code=True)
             if not is_enabled:
                 yield missing(where, f"ALTER TABLE {table} ENABLE TRIGGER {name}", what="is disabled")

@@ -23,6 +23,7 @@ from infra.schema.revisions import NOTHING, VERSION_TABLE, head, steps_after
 from infra.schema.session import LOCKED, NO_SCHEMA, SCHEMA_OF_TABLES
 from infra.schema.tables import metadata
 from infra.schema.upgrade import UTC, behind
+from shared.domain.errors import NotReachableError
 
 LONGEST_STATEMENT = 65_536  # characters that the Data API takes
 READ_TIMEOUT = 60  # seconds that a client waits for a response: it comes within 45
@@ -48,6 +49,12 @@ ORDER BY 1, attnum
 """
 
 T = TypeVar("T")
+# What the database itself answered; all other refusals are AWS's.
+_OF_DATABASE = ("BadRequestException", "DatabaseErrorException")
+
+
+class UnreachableError(UpgradeError, NotReachableError):
+    """The Data API does not answer, or refuses the caller."""
 
 
 class _NotYetError(Exception):
@@ -117,13 +124,14 @@ class DataApi:
                 if reason := _reason_to_wait(code, text):
                     raise _NotYetError(reason) from error
                 if code not in ASLEEP:
-                    raise UpgradeError(f"{self.database}: {text or code}") from error
+                    failure = UpgradeError if code in _OF_DATABASE else UnreachableError
+                    raise failure(f"{self.database}: {text or code}") from error
                 self.report(f"the database is waking up ({attempt * WAKING_PAUSE} s)")
             except BotoCoreError as error:
-                raise UpgradeError(f"{self.database}: {_one_line(str(error))}") from error
+                raise UnreachableError(f"{self.database}: {_one_line(str(error))}") from error
             self.sleep(WAKING_PAUSE)
         waited = WAKING_ATTEMPTS * WAKING_PAUSE
-        raise UpgradeError(f"{self.database}: it has not woken up for {waited} s; check {self.cluster} in RDS")
+        raise UnreachableError(f"{self.database}: it has not woken up for {waited} s; check {self.cluster} in RDS")
 
 
 @dataclass(frozen=True, kw_only=True)

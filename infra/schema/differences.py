@@ -24,7 +24,9 @@ class Difference:
         where: the table, column, constraint, index, trigger or function, such as `prize_pools.settled_by`.
         what: the rest of a sentence that begins with `where`.
         statements: the SQL that fixes it, to be run in this order, each on its own and outside a transaction.
-        note: what to consider before running them; empty for most.
+        note: what to consider before running them; empty for most. One that begins with `invents: ` names facts that
+            the statements make up.
+        is_code: the statements are the body of a function or trigger of a revision: `db check --sql` prints it.
     """
 
     kind: Kind
@@ -32,6 +34,7 @@ class Difference:
     what: str
     statements: Sequence[str] = ()
     note: str = ""
+    is_code: bool = False
 
     @property
     def fix(self) -> str:
@@ -47,9 +50,9 @@ def refused(where: str, what: str, *statements: str, note: str = "") -> Differen
     return Difference(kind=Kind.REFUSED, where=where, what=what, statements=statements, note=note)
 
 
-def missing(where: str, *statements: str, what: str = "is missing") -> Difference:
+def missing(where: str, *statements: str, what: str = "is missing", is_code: bool = False) -> Difference:
     """A difference that an upgrade ends."""
-    return Difference(kind=Kind.MISSING, where=where, what=what, statements=statements)
+    return Difference(kind=Kind.MISSING, where=where, what=what, statements=statements, is_code=is_code)
 
 
 def warning(where: str, what: str, *statements: str, note: str = "") -> Difference:

@@ -91,6 +91,14 @@ def grant(
             session.run(statement)
 
 
+def exists(engine: Engine, role: str) -> bool:
+    """Whether there is a role."""
+    with engine.connect() as connection:
+        return bool(
+            connection.scalar(text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"), {"role": role})
+        )
+
+
 def check(engine: Engine) -> list[Difference]:
     """Name the roles that may not run the jobs since revision 0003, though they did before, and who else may settle.
 

@@ -72,6 +72,24 @@ BEGIN
 END $$"""
 
 
+# The texts of ids: of sessions that were set aside before their ids were converted, or after.
+_OF_SESSIONS = (
+    f"WHERE lower(session_id::text) IN (SELECT lower(content->>'id') FROM {TABLE} WHERE table_name = 'game_sessions')"
+    " AND NOT EXISTS (SELECT FROM game_sessions"
+    " WHERE lower(game_sessions.id::text) = lower(leaderboard_entries.session_id::text))"
+)
+
+
+def entries_of_sessions() -> str:
+    """Set aside the entries whose session was."""
+    return _move("leaderboard_entries", _OF_SESSIONS, "its session is set aside")
+
+
+def count_entries_of_sessions() -> str:
+    """A query for how many entries have a session that was set aside."""
+    return f"SELECT count(*) FROM leaderboard_entries {_OF_SESSIONS}"
+
+
 def put_back(table: str, reason: str, columns: Collection[str]) -> tuple[str, str]:
     """Put back the rows that were set aside for one reason, all or none of them.
 

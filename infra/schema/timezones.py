@@ -9,7 +9,7 @@ from infra.schema import guarded
 from infra.schema.differences import UpgradeError
 from infra.schema.quoting import literal, quoted
 from infra.schema.revisions import VERSION_TABLE, head
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import BadInputError
 from shared.domain.periods import ALLTIME_DATE, ONE_DAY, Calendar, load_zone
 from shared.services.calendar import mismatch
 
@@ -21,7 +21,7 @@ LEAD = timedelta(minutes=15)
 Zones = Mapping[date, ZoneInfo]
 
 
-class TimezoneChangeError(ArcadeJobsError):
+class TimezoneChangeError(BadInputError):
     """The change is refused; nothing was changed."""
 
 
@@ -87,9 +87,10 @@ def changed(before: Zones, zone: ZoneInfo, *, begins: date, now: datetime) -> Zo
 
     Raises:
         TimezoneChangeError: the date has begun in one of the two zones, or nothing would be left of the day before.
+        UpgradeError: no zone is recorded.
     """
     if not before:
-        raise TimezoneChangeError("no time zone is recorded: run arcade-jobs db upgrade")
+        raise UpgradeError("no time zone is recorded: run arcade-jobs db upgrade")
     old = Calendar(zones=before).zone_on(max(begins, ALLTIME_DATE + ONE_DAY) - ONE_DAY)
     after = {day: other for day, other in before.items() if day < begins}
     if old.key != zone.key:

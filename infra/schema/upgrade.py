@@ -78,7 +78,7 @@ def check(engine: Engine) -> list[Difference]:
     autocommit = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     with autocommit as connection, adoption.looking(connection) as schema:
         version = version_of(connection, schema)
-        found = differences(connection, schema, first() if version is None else version, to_alter=False)
+        found = differences(connection, schema, version, to_alter=False)
         found += _unbacked(connection, version, schema)
         found += roles.warnings(connection, schema)
         return [*behind(version), *found]

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from shared.database_url import parse_database_url, uses_tls
 from shared.db.errors import CANNOT_CONNECT
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import BadInputError
 from shared.domain.run import REPORTING_TIME
 
 CONNECT_TIMEOUT = 10  # seconds
@@ -77,7 +77,7 @@ def open_engine(
         connections: at most; the migrations need two.
 
     Raises:
-        ArcadeJobsError: the URL cannot be used. One line, without its password.
+        BadInputError: the URL cannot be used. One line, without its password.
     """
     parsed = url if isinstance(url, URL) else _parse(url)
     query = parsed.query
@@ -156,7 +156,7 @@ def _parse(text: str) -> URL:
     try:
         return parse_database_url(text)
     except ValueError as error:
-        raise ArcadeJobsError(f"DATABASE_URL: {error}") from None
+        raise BadInputError(f"DATABASE_URL: {error}") from None
 
 
 def _quoted(name: str) -> str:
@@ -181,4 +181,4 @@ def _ssl_context(url: URL, ca_file: Path | None) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=None if own == "system" else str(own))
     except OSError as error:
-        raise ArcadeJobsError(f"DATABASE_URL: sslrootcert: {own}: {_text(error)}") from None
+        raise BadInputError(f"DATABASE_URL: sslrootcert: {own}: {_text(error)}") from None
