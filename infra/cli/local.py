@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +11,9 @@ import typer
 
 from infra.cli.options import Json, Target
 from infra.cli.terminal import print_json, print_lines, print_note
-from infra.stage import DEFAULT_STAGE, stack_name
-from shared.domain.errors import ArcadeJobsError
+from infra.local import FOLDER
+from infra.stage import DEFAULT_STAGE, SIMULATION_STAGE, stack_name
+from shared.domain.errors import ArcadeJobsError, BadInputError
 from shared.domain.periods import load_zone
 
 if TYPE_CHECKING:
@@ -87,6 +89,37 @@ def run_local_demo(*, as_json: Json = False) -> None:
     from infra.cli.demo import show_demo
 
     raise typer.Exit(show_demo(as_json=as_json))
+
+
+@app.command("simulate")
+def run_simulation(
+    *,
+    days: Annotated[int, typer.Option(help="How many; at most 366.")] = 30,
+    begins: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="The first day; else 2026-01-05.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Of the days, such as Europe/Rome.")] = "UTC",
+    load: Annotated[float, typer.Option(help="1 is as many plays a day as in make demo, 286.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same one draws the same plays.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Replay days that never were through the three jobs, and compare every pool with a count by Python alone.
+
+    The plays are drawn at random from those of make demo, for other dates, zones and loads.
+    """
+    from infra.cli.demo import show_replay
+    from infra.demo.simulation import FIRST_DAY, simulate
+
+    try:
+        first = date.fromisoformat(begins) if begins else FIRST_DAY
+    except ValueError:
+        raise BadInputError(f"--from: {begins!r} is not a date such as {FIRST_DAY}") from None
+    try:
+        local_zone = load_zone(zone)
+    except ValueError as error:
+        raise BadInputError(f"--zone: {error}") from None
+    scenario = simulate(begins=first, days=days, zone=local_zone, load=load, seed=seed)
+    raise typer.Exit(show_replay(scenario, SIMULATION_STAGE, as_json=as_json, folder=FOLDER))
 
 
 def guide(deployment: "Deployment") -> Sequence[str]:
