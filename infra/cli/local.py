@@ -97,7 +97,7 @@ def run_local_demo(*, as_json: Json = False) -> None:
 
 @local.command("psql", context_settings={"ignore_unknown_options": True})
 def open_psql(
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Of psql; -c SQL runs it.")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Of psql; -c SQL runs it.")] = None,
     *,
     stage: Stage = DEFAULT_STAGE,
 ) -> None:

@@ -43,16 +43,20 @@ def show_play(url: URL, *, games: int | None, interval: float, day: date | None)
             for play in arrive(plays, platform=platform, day=day, clock=lambda: datetime.now(UTC)):
                 arrived[play.game_type] += 1
                 score = "abandoned" if play.completed_at is None else f"{play.score} points"
-                last = f"{arrived.total()} games, the last one {play.game_type}, {score}; Ctrl-C ends it"
+                last = f"{_games(arrived.total())}, the last one {play.game_type}, {score}; Ctrl-C ends it"
                 progress.update(task, description=last)
                 if arrived.total() != games:
                     time.sleep(interval)
     except DBAPIError as error:
-        raise ArcadeJobsError(f"after {arrived.total()} games: {describe(error)}") from error
+        raise ArcadeJobsError(f"after {_games(arrived.total())}: {describe(error)}") from error
     finally:
         engine.dispose()
     by_game = ", ".join(f"{game} {number}" for game, number in sorted(arrived.items()))
-    print_lines(f"{arrived.total()} games arrived{f' ({by_game})' if by_game else ''}")
+    print_lines(f"{_games(arrived.total())} arrived" + (f" ({by_game})" if by_game else ""))
+
+
+def _games(number: int) -> str:
+    return "1 game" if number == 1 else f"{number} games"
 
 
 def _calendar(engine: Engine) -> Calendar:

@@ -8,7 +8,7 @@ from uuid import uuid4
 from infra.demo.platform import Platform
 from infra.demo.plays import Play
 from shared.domain.errors import BadInputError
-from shared.domain.periods import Calendar, Period, PeriodType, current_period
+from shared.domain.periods import ALLTIME_DATE, Calendar, PeriodType, current_period
 
 AN_INSTANT = timedelta(microseconds=1)
 
@@ -25,11 +25,12 @@ def arrive(
         clock: the wall clock.
 
     Raises:
-        BadInputError: the day has not begun.
+        BadInputError: the day has not begun, or is before all days that the schema takes.
     """
     calendar = platform.calendar
-    if day is not None and day > calendar.local_day(clock()):
-        raise BadInputError(f"--day: {day} has not begun")
+    today = calendar.local_day(clock())
+    if day is not None and not ALLTIME_DATE < day <= today:
+        raise BadInputError(f"--day: {day} is not a day after {ALLTIME_DATE} that has begun; today is {today}")
     for play in plays:
         ends_at = clock() if day is None else _on(day, play.completed_at or play.created_at, calendar, clock)
         moved = _moved(play, ends_at=ends_at, calendar=calendar)
@@ -47,7 +48,7 @@ def _on(day: date, at: datetime, calendar: Calendar, clock: Callable[[], datetim
 
 def _moved(play: Play, *, ends_at: datetime, calendar: Calendar) -> Play:
     """The play with other dates. It starts on the day on which it ends: the pool of the day before may be settled."""
-    today: Period = current_period(PeriodType.DAILY, ends_at, calendar)
+    today = current_period(PeriodType.DAILY, ends_at, calendar)
     lasted = timedelta(milliseconds=play.game_duration_ms or 0)
     return replace(
         play,
