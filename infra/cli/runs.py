@@ -11,7 +11,7 @@ import typer
 from infra.cli.options import AnyJob, Json, OneJob, OneRun, Target, with_target
 from infra.cli.terminal import is_piped, out, print_json, print_lines, print_note, waiting_for
 from infra.jobs import JOBS, Job
-from infra.stage import DEMO_STAGE
+from infra.stage import REPLAY_STAGES
 from shared.domain.errors import BadInputError
 from shared.domain.run import RunStatus
 
@@ -190,7 +190,7 @@ def _timetable(job: Job, target: Target) -> "Timetable | None":
     from shared.operations.statistics import Timetable
 
     cron, zone = job.cron, "UTC"
-    if target.stage != DEMO_STAGE:
+    if target.stage not in REPLAY_STAGES:
         deployment = target.deployment()
         if not deployment.is_enabled(job.name):
             return None
