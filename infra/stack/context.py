@@ -48,6 +48,7 @@ class Settings:
     """All choices, checked.
 
     Attributes:
+        has_operations_api: whether the operations endpoints are deployed.
         environment: the functions' variables that are chosen at deployment.
     """
 
@@ -58,6 +59,7 @@ class Settings:
     database: ExistingDatabase | NewDatabase | DatabaseUrl
     alarm_email: str | None
     slack: Slack | None
+    has_operations_api: bool
     environment: Mapping[str, str]
 
 
@@ -90,6 +92,7 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         database=read_database(values, target),
         alarm_email=values.value("alarmEmail", matching("[^@ ]+@[^@ ]+", "you@example.com"), None),
         slack=_slack(values),
+        has_operations_api=values.flag("operationsApi", default=False),
         environment=environment,
     )
     values.check_names()

@@ -77,9 +77,10 @@ class FakeFunctions:
         return {"Timeout": QUARTER_HOUR}
 
     def invoke(self, **request: Any) -> dict[str, Any]:
-        assert request["InvocationType"] == "RequestResponse"
         function, event = request["FunctionName"], json.loads(request["Payload"])
         self.received.append((function, event))
+        if request["InvocationType"] == "Event":
+            return {"ResponseMetadata": {"RequestId": f"r{len(self.received)}"}}
         try:
             return {"Payload": BytesIO(json.dumps(self.behave(function, event)).encode())}
         except RuntimeError as error:
@@ -106,7 +107,6 @@ class FakeSession:
 
     alarms: FakeAlarms
     functions: FakeFunctions
-    region_name: str = REGION
 
     def client(self, service: str, **_: Any) -> Any:
         fakes = {"cloudwatch": self.alarms, "lambda": self.functions}
@@ -207,7 +207,8 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
         stack=stack_name("dev"),
         account="123456789012",
         caller="arn:aws:iam::123456789012:user/operator",
-        session=cast("boto3.Session", FakeSession(alarms=alarms, functions=functions)),
+        region=REGION,
+        create_client=FakeSession(alarms=alarms, functions=functions).client,
         endpoint=None,
         outputs=outputs,
     )
