@@ -95,5 +95,7 @@ class OperationsApi(Construct):
             if resources:
                 role.add_to_policy(iam.PolicyStatement(actions=[action], resources=resources))
         acknowledge(
-            role, "AwsSolutions-IAM5", "cloudwatch:DescribeAlarms shows composite alarms only if it is allowed on all"
+            role,
+            "AwsSolutions-IAM5[Resource::*]",
+            "cloudwatch:DescribeAlarms shows composite alarms only if it is allowed on all",
         )
