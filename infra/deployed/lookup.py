@@ -35,7 +35,8 @@ def find_deployment(stage: str, *, session: boto3.Session, endpoint: str | None 
         stack=stack,
         account=identity["Account"],
         caller=identity["Arn"],
-        session=session,
+        region=session.region_name,
+        create_client=session.client,
         endpoint=endpoint,
         outputs={output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])},
     )

@@ -35,17 +35,18 @@ OPTIMIZED = ".opt-2.pyc"  # how Python names bytecode that `python -OO` would lo
 FILE_TIME = 315_532_800  # 1980-01-01, the earliest that a zip can hold
 
 # Of the libraries, what the functions never import: they use SQLAlchemy Core on PostgreSQL, and of Powertools the
-# logger and the metrics. A path that a newer version no longer has is an error, so that the list stays accurate.
+# logger and the metrics, and the operations endpoints its event handler. A path that a newer version no longer has is
+# an error, so that the list stays accurate.
 NOT_NEEDED = (
     ".lock",
     "bin",
     *(f"sqlalchemy/{name}" for name in ("ext", "orm", "testing")),
     *(f"sqlalchemy/dialects/{name}" for name in ("mssql", "mysql", "oracle", "sqlite")),
-    "aws_lambda_powertools/event_handler",
+    "aws_lambda_powertools/event_handler/openapi/swagger_ui",
     *(
         f"aws_lambda_powertools/utilities/{name}"
         for name in (
-            *("auth_alpha", "batch", "circuit_breaker", "data_classes", "data_masking", "feature_flags", "idempotency"),
+            *("auth_alpha", "batch", "circuit_breaker", "data_masking", "feature_flags", "idempotency"),
             *("kafka", "parameters", "parser", "streaming", "validation"),
         )
     ),

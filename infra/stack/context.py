@@ -57,6 +57,7 @@ class Settings:
     Attributes:
         is_protected: whether the stack and its database refuse to be deleted.
         alarm_topic_arn: a topic that exists, which alarms are sent to as well.
+        has_operations_api: whether the operations endpoints are deployed.
         environment: the functions' variables that are chosen at deployment.
     """
 
@@ -69,6 +70,7 @@ class Settings:
     alarm_email: str | None
     slack: Slack | None
     alarm_topic_arn: str | None
+    has_operations_api: bool
     environment: Mapping[str, str]
 
 
@@ -108,6 +110,7 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         alarm_email=values.value("alarmEmail", matching("[^@ ]+@[^@ ]+", "you@example.com"), None),
         slack=_slack(values),
         alarm_topic_arn=values.value("alarmTopicArn", TOPIC_ARN, None),
+        has_operations_api=values.flag("operationsApi", default=False),
         environment=environment,
     )
     values.check_names(*stages.values())

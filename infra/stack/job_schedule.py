@@ -29,6 +29,7 @@ class JobSchedule(Construct):
     Attributes:
         kind: `Rule` or `Schedule`.
         name: of the rule, or of the schedule in the default group.
+        arn: of either.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class JobSchedule(Construct):
                     )
                 ],
             )
-            self.name = rule.rule_name
+            self.name, self.arn = rule.rule_name, rule.rule_arn
         else:
             self.kind = "Schedule"
             schedule = scheduler.CfnSchedule(
@@ -85,7 +86,7 @@ class JobSchedule(Construct):
                     ),
                 ),
             )
-            self.name = schedule.ref
+            self.name, self.arn = schedule.ref, schedule.attr_arn
 
     def _scheduler_role(self, function: lambda_.Function, dead_letters: sqs.Queue) -> iam.Role:
         """What EventBridge Scheduler may do; a rule is let in by the policies of function and queue."""

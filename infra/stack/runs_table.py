@@ -38,6 +38,12 @@ class RunsTable(Construct):
         """Let a function record its runs; a write returns what is there. It neither lists nor deletes."""
         role.add_to_policy(iam.PolicyStatement(actions=["dynamodb:UpdateItem"], resources=[self.table.table_arn]))
 
+    def grant_reading(self, role: iam.Role) -> None:
+        """Let a function read a run, and query each index."""
+        indexes = [f"{self.table.table_arn}/index/{index.name}" for index in table.INDEXES]
+        role.add_to_policy(iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.table.table_arn]))
+        role.add_to_policy(iam.PolicyStatement(actions=["dynamodb:Query"], resources=indexes))
+
 
 def _text(name: str) -> dynamodb.Attribute:
     return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)

@@ -52,7 +52,7 @@ class ScheduledJob(Construct):
         self.dead_letters = sqs.Queue(self, "DeadLetters", enforce_ssl=True, retention_period=DEAD_LETTER_RETENTION)
         acknowledge(self.dead_letters, "AwsSolutions-SQS3", "it is the dead-letter queue, of a schedule and a function")
         log_group = logs.LogGroup(self, "Log", retention=LOG_RETENTION, removal_policy=settings.target.removal_policy)
-        role = self._role(log_group)
+        role = logging_role(self, log_group)
         database.grant_connect(role)
         runs.grant_recording(role)
         self.function = lambda_.Function(
@@ -102,11 +102,11 @@ class ScheduledJob(Construct):
             period=period,
         )
 
-    def _role(self, log_group: logs.LogGroup) -> iam.Role:
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
-            )
-        )
-        return role
+
+def logging_role(scope: Construct, log_group: logs.LogGroup) -> iam.Role:
+    """The role of a function that may write its own log, and nothing else yet."""
+    role = iam.Role(scope, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    role.add_to_policy(
+        iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn])
+    )
+    return role

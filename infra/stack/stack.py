@@ -10,6 +10,7 @@ from infra.stack.database import AuroraDatabase, Database, ImportedDatabase, Url
 from infra.stack.database_choice import DatabaseUrl, ExistingDatabase, NewDatabase
 from infra.stack.monitoring import Monitoring
 from infra.stack.notifications import Notifications
+from infra.stack.operations_api import OperationsApi
 from infra.stack.runs_table import RunsTable
 from infra.stack.scheduled_job import ScheduledJob
 
@@ -65,6 +66,9 @@ class ArcadeJobsStack(Stack):
             CfnOutput(self, "AlarmNames", value=",".join(monitoring.stack_alarm_names))
         CfnOutput(self, "AlarmTopicArns", value=",".join(topic.topic_arn for topic in notifications.topics))
         CfnOutput(self, "DashboardName", value=monitoring.dashboard.dashboard_name)
+        if settings.has_operations_api:
+            api = OperationsApi(self, "OperationsApi", settings=settings, code=code, jobs=jobs, runs=runs)
+            CfnOutput(self, "OperationsApiUrl", value=api.url)
 
 
 def _database(stack: Stack, settings: Settings) -> Database:

@@ -1,9 +1,9 @@
 """A deployed stage: its stack's outputs hold the names of everything.
 
-AWS and the emulator of the laptop cloud differ here and nowhere else: another session, and an endpoint.
+AWS and the emulator of the laptop cloud differ here and nowhere else: other credentials, and an endpoint.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,6 @@ from shared.operations.outputs import job_title
 from shared.runs.store import RunStore
 
 if TYPE_CHECKING:
-    import boto3
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
@@ -30,7 +29,9 @@ class Deployment:
     Attributes:
         stack: the name of its CloudFormation stack.
         account: the id of the AWS account.
-        caller: the ARN that the session's credentials belong to.
+        caller: the ARN that the credentials belong to.
+        region: of the stack.
+        create_client: makes a client of a service as boto3's sessions do; the endpoints have no boto3.
         endpoint: of the emulator; None on AWS.
         outputs: those of the stack, by name.
     """
@@ -39,7 +40,8 @@ class Deployment:
     stack: str
     account: str
     caller: str
-    session: "boto3.Session"
+    region: str
+    create_client: Callable[..., Any]
     endpoint: str | None
     outputs: Mapping[str, str]
 
@@ -97,10 +99,10 @@ class Deployment:
 
     def client(self, service: str, config: Config = CLIENT_CONFIG) -> Any:
         """A client of one of AWS's services, by its name in boto3."""
-        return self.session.client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
+        return self.create_client(service, endpoint_url=self.endpoint, config=config)
 
     def __str__(self) -> str:
-        return f"account {self.account}, {self.session.region_name}, stack {self.stack}"
+        return f"account {self.account}, {self.region}, stack {self.stack}"
 
 
 @contextmanager

@@ -108,7 +108,6 @@ class FakeSession:
 
     alarms: FakeAlarms
     functions: FakeFunctions
-    region_name: str = REGION
 
     def client(self, service: str, **_: Any) -> Any:
         fakes = {"cloudwatch": self.alarms, "lambda": self.functions}
@@ -211,7 +210,8 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
         stack=stack_name("dev"),
         account="123456789012",
         caller="arn:aws:iam::123456789012:user/operator",
-        session=cast("boto3.Session", FakeSession(alarms=alarms, functions=functions)),
+        region=REGION,
+        create_client=FakeSession(alarms=alarms, functions=functions).client,
         endpoint=None,
         outputs=outputs,
     )

@@ -148,7 +148,7 @@ class Template:
 
     def dashboard(self) -> list[dict[str, Any]]:
         """The widgets from top to bottom, references to resources replaced by their logical ids."""
-        body = _joined(self.one("AWS::CloudWatch::Dashboard")["DashboardBody"])
+        body = joined(self.one("AWS::CloudWatch::Dashboard")["DashboardBody"])
         widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
         return widgets
 
@@ -176,13 +176,13 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _joined(value: Any) -> str:
+def joined(value: Any) -> str:
     """A text of the template with its references replaced by what they refer to."""
     if isinstance(value, str):
         return value
     if "Fn::Join" in value:
         separator, parts = value["Fn::Join"]
-        return separator.join(map(_joined, parts))
+        return separator.join(map(joined, parts))
     if "Ref" in value:
         return str(value["Ref"])
     return str(value["Fn::GetAtt"][0])

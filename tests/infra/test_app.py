@@ -29,6 +29,7 @@ app.synth()
 """
 NOTIFIED = {"alarmEmail": "operator@example.com", "slackWorkspaceId": "T0123ABCD", "slackChannelId": "C0123ABCD"}
 LONDON = {"timezone": "Europe/London"}
+OPERATED = {"operationsApi": "true"}
 
 
 def environment(**added):
@@ -98,7 +99,7 @@ def test_every_kind_of_stack_passes_all_rules(tmp_path):
     stub, out = tmp_path / "stub", tmp_path / "out"
     stub.mkdir()
     (stub / "stub.py").write_text("")
-    choices = [EXISTING | NOTIFIED, EXISTING_WITH_SECRET | LONDON, NEW | LONDON, NEW, ON_LAPTOP]
+    choices = [EXISTING | NOTIFIED, EXISTING_WITH_SECRET | LONDON, NEW | LONDON | OPERATED, NEW, ON_LAPTOP]
     done = subprocess.run(
         [sys.executable, "-c", WITH_ALL_RULES, str(out), str(stub), json.dumps(CDK_CONTEXT), json.dumps(choices)],
         env=environment(),

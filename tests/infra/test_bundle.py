@@ -29,7 +29,7 @@ UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # PEP 552: by hash, not checked
 FROM_THE_ASSET = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-import functions.cleanup, functions.leaderboard, functions.prize_pool, pg8000, scramp, sqlalchemy
+import functions.cleanup, functions.leaderboard, functions.operations, functions.prize_pool, pg8000, scramp, sqlalchemy
 from tests.fakes import FakeContext
 assert sqlalchemy.__file__.startswith(sys.argv[1])
 assert not any(module.__doc__ for module in (sqlalchemy, sqlalchemy.engine, pg8000.core, scramp.core)), "not optimized"

@@ -35,7 +35,8 @@ class Cluster:
             stack=stack_name("dev"),
             account="123456789012",
             caller="arn:aws:iam::123456789012:user/operator",
-            session=self.fake.session,
+            region="eu-west-1",
+            create_client=self.fake.session.client,
             endpoint=None,
             outputs=outputs
             or {

@@ -11,11 +11,13 @@ from shared.config import VARIABLES
 
 HEAVY = (
     "aws_cdk",
+    "aws_lambda_powertools.event_handler",
     "boto3",
     "infra",
     "moto",
     "pydantic",
     "rich",
+    "shared.operations",
     "sqlalchemy.orm",
     "typer",
 )
