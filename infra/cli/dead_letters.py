@@ -24,7 +24,7 @@ def show_dead_letters(job: AnyJob = None, *, as_json: Json = False, target: Targ
     if as_json:
         print_json([dead_letter.to_json() for dead_letter in found])
     elif found:
-        from infra.cli.tables import dead_letters_table
+        from infra.cli.status_tables import dead_letters_table
 
         out.print(dead_letters_table(found))
     else:

@@ -21,7 +21,7 @@ app = typer.Typer()
 @with_target
 def show_status(*, as_json: Json = False, target: Target) -> None:
     """The status of each job: its schedule, runs, dead letters and raised alarms."""
-    from infra.cli.tables import status_table
+    from infra.cli.status_tables import status_table
     from shared.operations.status import read_status
 
     status = read_status(target.deployment(), JOB_NAMES, now=datetime.now(UTC))

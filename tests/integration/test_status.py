@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from infra.cli.tables import status_table
+from infra.cli.status_tables import status_table
 from infra.jobs import JOBS
 from shared.domain.run import RunStatus
 from shared.operations import status as status_module
