@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from infra.deployed.dead_letters import DeadLetter
     from shared.operations.status import Status
 
+SHORT_ID = 8  # characters of the id of a message: enough to be the only one
+LONGEST_TIME = len("2026-01-12T00:00:00Z")  # what is no time is cut: dead-letters show has all of it
+
 
 def status_table(status: "Status", *, stack: str) -> Table:
     """One line for each job; the names of alarms without their common prefix."""
@@ -49,16 +52,20 @@ def status_table(status: "Status", *, stack: str) -> Table:
 
 
 def dead_letters_table(dead_letters: Sequence["DeadLetter"]) -> Table:
-    """One line for each dead letter: which event, why it is there, and whether it can be sent again."""
-    table = Table(title=f"{len(dead_letters)} dead letters" if len(dead_letters) > 1 else None, box=SIMPLE_HEAD)
-    for name in ("job", "time of the event", "queued (UTC)", "received", "why"):
-        is_whole = name in {"job", "queued (UTC)"}
-        table.add_column(name, justify="right" if name == "received" else "left", no_wrap=is_whole, overflow="fold")
+    """Which event each is, why it is there, and whether it can be sent again."""
+    table = Table(
+        title=f"{len(dead_letters)} dead letters" if len(dead_letters) > 1 else None, box=SIMPLE_HEAD, pad_edge=False
+    )
+    for name in ("id", "job", "for, queued (UTC)"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("why", overflow="fold")
     for found in dead_letters:
         why = Text(found.reason)
         if found.malformed:
-            why.append(f"\nmalformed, message {found.id}: {found.malformed}", style="red")
-        table.add_row(found.job, found.time or "", f"{found.sent_at:{MINUTE}}", str(found.received), why)
+            why.append(f"\nmalformed: {found.malformed}", style="red")
+        times = f"{(found.time or 'no time')[:LONGEST_TIME]}\n{found.sent_at:{MINUTE}}"
+        table.add_row(found.id[:SHORT_ID], found.job, times, why)
+    table.caption = "arcade-jobs dead-letters show ID"
     return table
 
 
