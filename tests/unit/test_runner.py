@@ -12,7 +12,7 @@ from shared.domain.run import Outcome, Run, RunStatus
 from shared.domain.tick import Tick
 from shared.metrics import Metric
 from shared.observability import logger
-from shared.runs.record import RunRecord
+from shared.runs.record import AttemptRecord, RunRecord
 from shared.runs.runner import Runner, RunNotSucceededError
 from shared.runs.store import RunStore, RunStoreError
 from tests.fakes import FakeClock, scheduled_event
@@ -88,14 +88,15 @@ def test_a_run_is_recorded_from_its_start_to_its_end(runner: Runner, clock: Fake
     )
     [(received, found_while_working)] = seen
     assert (received.id, received.tick.actor, received.time_left()) == (RUN_ID, "ada", timedelta(minutes=5))
-    assert found_while_working == started
-    assert record == replace(
+    assert found_while_working == replace(started, attempts=(AttemptRecord.of(started),))
+    assert replace(record, attempts=()) == replace(
         started,
         status=RunStatus.SUCCEEDED,
         finished_at=NOW + timedelta(seconds=7),
         result=DONE.result,
         counts={"pools": 2, "errors": 0},
     )
+    assert record.attempts == (AttemptRecord.of(record),)
     assert runner.store.get(RUN_ID) == record
 
 
