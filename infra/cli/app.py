@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from infra.cli import db, dead_letters, local, runs, schedules
+from infra.cli import db, dead_letters, local, logs, runs, schedules
 from infra.cli.terminal import err
 from shared.domain.errors import ArcadeJobsError, BadInputError, NotReachableError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Operate the arcade's background jobs.",
 )
-for group in (runs, schedules, dead_letters, db, local):
+for group in (runs, logs, schedules, dead_letters, db, local):
     app.add_typer(group.app)
 
 

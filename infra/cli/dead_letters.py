@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.options import JOB_NAMES, AnyJob, Json, Target, with_target
-from infra.cli.terminal import err, out, print_json, print_lines, print_note
+from infra.cli.terminal import err, out, print_json, print_lines, print_note, printable
 from shared.domain.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ def _print(found: "DeadLetter") -> None:
         *([f"run       {found.run_id}"] if found.run_id else []),
         f"queued    {found.sent_at:%Y-%m-%d %H:%M:%S} UTC",
         f"attempts  {'unknown' if found.attempts is None else found.attempts or 'none: it was not delivered'}",
-        f"error     {found.reason}",
-        *(f"          {line}" for part in found.stack for line in part.splitlines()),
-        *([f"refused   {found.malformed}"] if found.malformed else []),
+        f"error     {printable(found.reason)}",
+        *(f"          {printable(line)}" for part in found.stack for line in part.splitlines()),
+        *([f"refused   {printable(found.malformed)}"] if found.malformed else []),
         *json.dumps(found.event, indent=2).splitlines(),
     )
 

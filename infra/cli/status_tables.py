@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli.tables import MINUTE, STYLES
+from infra.cli.terminal import printable
 from shared.runs.record import RunRecord
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ def dead_letters_table(dead_letters: Sequence["DeadLetter"]) -> Table:
         table.add_column(name, no_wrap=True)
     table.add_column("why", overflow="fold")
     for found in dead_letters:
-        why = Text(found.reason)
+        why = Text(printable(found.reason))
         if found.malformed:
-            why.append(f"\nmalformed: {found.malformed}", style="red")
-        times = f"{(found.time or 'no time')[:LONGEST_TIME]}\n{found.sent_at:{MINUTE}}"
+            why.append(f"\nmalformed: {printable(found.malformed)}", style="red")
+        times = f"{printable(found.time or 'no time')[:LONGEST_TIME]}\n{found.sent_at:{MINUTE}}"
         table.add_row(found.id[:SHORT_ID], found.job, times, why)
     table.caption = "arcade-jobs dead-letters show ID"
     return table

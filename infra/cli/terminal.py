@@ -23,3 +23,8 @@ def print_json(value: Any) -> None:
 def print_note(line: str) -> None:
     """Print progress."""
     err.print(line, markup=False)
+
+
+def printable(text: str) -> str:
+    """Text that others wrote, which may hold what commands a terminal, on one line: such characters are escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -14,7 +14,16 @@ from tests.fakes import FakeClock
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW, ON_LAPTOP
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
-OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "Cron", "SilentAfterHours", "IsEnabled", "AlarmNames")
+OF_EACH_JOB = (
+    "FunctionName",
+    "DeadLetterQueueUrl",
+    "LogGroupName",
+    "RuleName",
+    "Cron",
+    "SilentAfterHours",
+    "IsEnabled",
+    "AlarmNames",
+)
 OF_THE_STACK = {"Timezone", "RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
 
 
