@@ -260,7 +260,7 @@ def test_a_status_is_watched_until_it_is_interrupted(
         return Status(jobs=[status_of([run()])], alarms=[], dashboard="d")
 
     monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(Live, "update", lambda _, shown, refresh: seen.append(text_of(shown)))
+    monkeypatch.setattr(Live, "update", lambda _, shown, **_kw: seen.append(text_of(shown)))
     monkeypatch.setattr(schedules, "_read_status", read_or_not)
     monkeypatch.setattr(out, "_force_terminal", True)
     watched = command("status", "--watch", "--every", "2")
