@@ -16,6 +16,7 @@ from shared.domain.errors import BadInputError
 from shared.domain.run import RunStatus
 
 if TYPE_CHECKING:
+    from shared.operations.deployment import Deployment
     from shared.operations.statistics import JobStatistics, Timetable
 
 app = typer.Typer()
@@ -100,7 +101,7 @@ def trigger_job(
             f"to watch it: arcade-jobs show {result['run_id']}{target}",
         )
     else:
-        _print_run(result, target)
+        _print_run(result | _attempts(result, deployment), target)
     if not is_asynchronous and result["status"] != RunStatus.SUCCEEDED:
         raise typer.Exit(1)
 
@@ -172,6 +173,12 @@ def show_statistics(job: AnyJob = None, *, since: Since = None, as_json: Json = 
         print_lines(*(line for of_job in statistics for line in _missed(of_job)))
     else:
         _print_none(job, target)
+
+
+def _attempts(result: dict[str, Any], deployment: "Deployment") -> dict[str, Any]:
+    """What the run remembers of its attempts, should this not be the first."""
+    record = deployment.run_store().get(result["run_id"]) if result.get("attempt", 1) > 1 else None
+    return {"attempts": [attempt.to_json() for attempt in record.attempts]} if record else {}
 
 
 def _job(name: str) -> Job:
