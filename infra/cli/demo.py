@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from infra import schema
 from infra.cli.tables import runs_table, statistics_table
 from infra.local import FOLDER, postgres
-from infra.stage import DEMO_STAGE
+from infra.stage import DEMO_STAGE, replay_database
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
@@ -149,7 +149,7 @@ def _run(scenario: "Scenario", stage: str, console: Console, *, folder: Path) ->
     # Moto hooks into every client of botocore.
     from infra.demo.demo import replaced_folder, run_demo
 
-    database = f"arcade_{stage}"
+    database = replay_database(stage)
     with replaced_folder(folder / stage) as left_in:
         console.print("starting PostgreSQL ...")
         with postgres.serve(folder / "postgres") as server:

@@ -53,6 +53,7 @@ class ArcadeJobsStack(Stack):
         for scheduled in jobs:
             title, schedule = scheduled.choice.job.title, scheduled.schedule
             CfnOutput(self, f"{title}FunctionName", value=scheduled.function.function_name)
+            CfnOutput(self, f"{title}LogGroupName", value=scheduled.function.log_group.log_group_name)
             CfnOutput(self, f"{title}DeadLetterQueueUrl", value=scheduled.dead_letters.queue_url)
             CfnOutput(self, f"{title}{schedule.kind}Name", value=schedule.name)
             CfnOutput(self, f"{title}Cron", value=scheduled.choice.job.cron)

@@ -22,7 +22,16 @@ WITHOUT_TAGS = {
     *("AWS::IAM::Policy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission", "AWS::SNS::TopicPolicy"),
     *("AWS::SQS::QueuePolicy", "AWS::Scheduler::Schedule", "AWS::SecretsManager::SecretTargetAttachment"),
 }
-OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "Cron", "SilentAfterHours", "IsEnabled", "AlarmNames")
+OF_EACH_JOB = (
+    "FunctionName",
+    "DeadLetterQueueUrl",
+    "LogGroupName",
+    "RuleName",
+    "Cron",
+    "SilentAfterHours",
+    "IsEnabled",
+    "AlarmNames",
+)
 OF_THE_STACK = {"Timezone", "RunsTableName", "AlarmNames", "AlarmTopicArns", "DashboardName"}
 
 
