@@ -1,15 +1,18 @@
-"""Runs, statistics, status and dead letters as tables for a terminal."""
+"""Runs and statistics as tables for a terminal: whole at 80 columns, a line for each run when they are piped."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from math import floor
+from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from infra.cli.did import describe_counts
 from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
+from shared.operations.run_ids import short_id
 from shared.runs.record import RunRecord
 
 if TYPE_CHECKING:
@@ -17,9 +20,8 @@ if TYPE_CHECKING:
     from shared.operations.statistics import JobStatistics
     from shared.operations.status import Status
 
-LONGEST_SLOT_ID = len("leaderboard:2026-01-12T00:00Z")  # the id of a manual run may be longer, and is folded
 MINUTE = "%Y-%m-%d %H:%M"
-NO_WORK = {"duration_ms", "leaderboards_unchanged"}  # counts of something else
+A_SECOND = 1000  # milliseconds
 STYLES = {
     RunStatus.RUNNING: "cyan",
     RunStatus.SUCCEEDED: "green",
@@ -30,57 +32,95 @@ STYLES = {
 }
 
 
-def runs_table(records: Sequence[RunRecord]) -> Table:
-    """The runs, one a line, with their counts except zeros."""
-    table = Table(title=f"Last {len(records)} runs" if len(records) > 1 else None, box=SIMPLE_HEAD)
-    table.add_column("run", no_wrap=all(len(record.run_id) <= LONGEST_SLOT_ID for record in records), overflow="fold")
-    table.add_column("status")
-    table.add_column("started (UTC)", no_wrap=True)
-    table.add_column("ms", justify="right", no_wrap=True)
-    table.add_column("did", overflow="fold")
+def table_of(
+    *columns: str, whole: Collection[str] = (), right: Collection[str] = (), title: str | None = None
+) -> Table:
+    """An empty table whose cells are folded, never cut.
+
+    Args:
+        columns: their headers.
+        whole: of which no cell is folded either.
+        right: with numbers.
+        title: above it.
+    """
+    table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.title_justify, table.title_style = "left", "bold"
+    for name in columns:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, no_wrap=name in whole, overflow="fold")
+    return table
+
+
+def runs_table(records: Sequence[RunRecord], *, between: str = "\n") -> Table:
+    """The runs, the latest first.
+
+    Args:
+        records: in order.
+        between: what is between the parts of a cell: a line break, or a space where each run is one line.
+    """
+    whole = ("run", "status", "started", "took")
+    table = table_of(*whole, "did", whole=whole, right=("took",))
+    table.caption, table.caption_justify = "times in UTC", "left"
     for record in records:
-        counts = (record.counts or {}).items()
         table.add_row(
-            record.run_id,
-            Text(_status(record), style=STYLES[record.status]),
-            f"{record.started_at:{MINUTE}}",
-            "" if record.duration_ms is None else str(record.duration_ms),
-            ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts if count and name not in NO_WORK),
+            short_id(record.run_id),
+            Text(f",{between}".join(_status(record)), style=STYLES[record.status]),
+            f"{record.started_at:%m-%d %H:%M}",
+            took(record.duration_ms),
+            describe_counts(record.job, record.counts or {}, status=record.status, dry_run=record.dry_run),
         )
     return table
 
 
-def _status(record: RunRecord) -> str:
+def took(duration_ms: int | None) -> str:
+    """A duration as `40 ms` or `12.3 s`."""
+    if duration_ms is None:
+        return ""
+    return f"{duration_ms} ms" if duration_ms < A_SECOND else f"{duration_ms / A_SECOND:,.1f} s"
+
+
+def _status(record: RunRecord) -> list[str]:
     """The status, and what is unusual: a dry run, a manual one, a later attempt."""
     remarks = {
         "dry run": record.dry_run,
         "manual": record.trigger == Trigger.MANUAL and not record.dry_run,
         f"attempt {record.attempt}": record.attempt > 1,
     }
-    return ", ".join([str(record.status), *(remark for remark, applies in remarks.items() if applies)])
+    return [str(record.status), *(remark for remark, applies in remarks.items() if applies)]
 
 
 def statistics_table(statistics: Sequence["JobStatistics"]) -> Table:
-    """One line for each job."""
-    table = Table(title="Statistics", box=SIMPLE_HEAD)
-    table.add_column("job", no_wrap=True)
-    statuses = [status for status in RunStatus if any(job.by_status[status] for job in statistics)]
-    for name in ("runs", *statuses, *(["dry runs"] if any(job.dry_runs for job in statistics) else [])):
-        table.add_column(str(name), justify="right", no_wrap=True)
-    for name in ("rate", "median", "longest", "last success"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for job in statistics:
-        numbers = [job.runs, *(job.by_status[status] for status in statuses)]
-        table.add_row(
-            job.job,
-            *map(str, numbers),
-            *([str(job.dry_runs)] if any(other.dry_runs for other in statistics) else []),
-            "" if job.success_rate is None else f"{job.success_rate:.1%}",
-            "" if job.median_ms is None else f"{job.median_ms} ms",
-            "" if job.longest_ms is None else f"{job.longest_ms} ms",
-            "" if job.last_success_at is None else f"{job.last_success_at:%m-%d %H:%M}",
-        )
+    """One column for each job: it is whole however many counts there are."""
+    table = table_of("", *(job.job for job in statistics), right=[job.job for job in statistics])
+    for status in ("runs", *RunStatus, "missed", "dry_runs"):
+        row = [_count(job, status) for job in statistics]
+        is_shown = {
+            "runs": True,
+            RunStatus.SUCCEEDED: True,
+            "missed": any(job.missed is not None for job in statistics),
+        }
+        if is_shown.get(status, any(number != "0" for number in row)):
+            style = STYLES.get(status) if isinstance(status, RunStatus) else None
+            table.add_row(Text(status.replace("_", " "), style=style or ""), *row)
+    table.add_section()
+    table.add_row("success rate", *("" if job.success_rate is None else _rate(job.success_rate) for job in statistics))
+    for name in ("p50", "p95", "p99", "longest"):
+        table.add_row(name, *(took(getattr(job, f"{name}_ms")) for job in statistics))
+    last = (job.last_success_at for job in statistics)
+    table.add_row("last success (UTC)", *(f"{at:{MINUTE}}" if at else "none" for at in last))
     return table
+
+
+def _rate(rate: float) -> str:
+    """In percent, rounded down: one failure among thousands does not disappear."""
+    return f"{floor(rate * 1000) / 10:.1f}%"
+
+
+def _count(job: "JobStatistics", name: str) -> str:
+    """How many runs have a status, or are counted under another name."""
+    if name == "missed":
+        return "unknown" if job.missed is None else f"{len(job.missed):,}"
+    return f"{job.by_status[RunStatus(name)] if name in RunStatus.__members__.values() else getattr(job, name):,}"
 
 
 def status_table(status: "Status", *, stack: str) -> Table:

@@ -25,6 +25,7 @@ AWS = boto3.Session("testing", "testing", region_name=REGION)  # it reads the de
 NOW = datetime(2026, 1, 12, 9, tzinfo=UTC)
 SLOT = "2026-01-12T00:00:00Z"
 JOB = "prize-pool"
+REQUEST_ID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 QUARTER_HOUR = 900  # seconds, the time limit of the functions
 
 
@@ -77,9 +78,10 @@ class FakeFunctions:
         return {"Timeout": QUARTER_HOUR}
 
     def invoke(self, **request: Any) -> dict[str, Any]:
-        assert request["InvocationType"] == "RequestResponse"
         function, event = request["FunctionName"], json.loads(request["Payload"])
         self.received.append((function, event))
+        if request["InvocationType"] == "Event":
+            return {"ResponseMetadata": {"RequestId": REQUEST_ID}}
         try:
             return {"Payload": BytesIO(json.dumps(self.behave(function, event)).encode())}
         except RuntimeError as error:
@@ -162,11 +164,13 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
     """Stage dev: cleanup by a schedule in London, the others by rules; leaderboard deployed to be off."""
     events, scheduler, sqs = (client(service) for service in ("events", "scheduler", "sqs"))
     outputs, alarms = {"RunsTableName": "runs", "AlarmNames": "arcade-jobs-dev-dropped-events"}, FakeAlarms()
+    outputs["Timezone"] = "Europe/London"
     for job in JOBS:
         prefix = f"arcade-jobs-dev-{job.name}"
         outputs |= {
             f"{job.title}FunctionName": job.name,
             f"{job.title}DeadLetterQueueUrl": sqs.create_queue(QueueName=job.name)["QueueUrl"],
+            f"{job.title}Cron": job.cron,
             f"{job.title}IsEnabled": str(job.name != "leaderboard").lower(),
             f"{job.title}AlarmNames": f"{prefix}-errors,{prefix}-dead-letters,{prefix}-silence,{prefix}",
         }
