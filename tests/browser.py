@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,16 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+
+# The pipe's ends are expected under these numbers, which may be in use here.
+ON_3_AND_4 = """
+import os, sys
+ends = [os.dup2(int(end), spare) for end, spare in zip(sys.argv[1:3], (100, 101))]
+for end, number in zip(ends, (3, 4)):
+    os.dup2(end, number)
+    os.close(end)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_browser() -> str | None:
@@ -65,18 +76,20 @@ class Tab:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def open(self, page: Path, *, width: int, height: int = 900, dark: bool = False) -> None:
-        """Show a file in a window of a size, as somebody who prefers light or dark."""
+    def open(self, page: Path, *, width: int, height: int = 900) -> None:
+        """Show a file in a window of a size."""
         self.requests.clear()
         self.complaints.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=page.as_uri())
         while (told := self._receive()).get("method") != "Page.loadEventFired":
             self._note(told)
+
+    def prefer(self, scheme: str) -> None:
+        """Be somebody who prefers `light` or `dark`."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression of JavaScript."""
@@ -91,9 +104,10 @@ class Tab:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=codes[key], **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=codes[key])
 
-    def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """Write a picture."""
-        picture = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+    def screenshot(self, path: Path, *, height: int) -> None:
+        """Write a picture of the page's top."""
+        clip = {"x": 0, "y": 0, "width": self.evaluate("innerWidth"), "height": height, "scale": 1}
+        picture = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(picture["data"]))
 
     def _receive(self) -> dict[str, Any]:
@@ -122,7 +136,7 @@ def browse(folder: Path) -> Iterator[Tab]:
     to_browser, ours = os.pipe()
     theirs, from_browser = os.pipe()  # theirs: read by us
     process = subprocess.Popen(
-        ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}', program, *FLAGS,
+        [sys.executable, "-c", ON_3_AND_4, str(to_browser), str(from_browser), program, *FLAGS,
          f"--user-data-dir={folder}"],
         pass_fds=(to_browser, from_browser),
         stderr=subprocess.DEVNULL,
