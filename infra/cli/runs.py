@@ -161,7 +161,7 @@ def show_statistics(job: AnyJob = None, *, since: Since = None, as_json: Json = 
     begins = read_since(since) if since is not None else None
     with target.run_store() as runs:
         now = runs.clock()
-        timetables = {each.name: found for each in JOBS if (found := _timetable(each, target))}
+        timetables = {each.name: found for each in JOBS if (found := timetable_of(each, target))}
         start = now - begins if isinstance(begins, timedelta) else begins
         statistics = summarize(runs.list_ends(job), timetables=timetables, now=now, since=start)
     if as_json:
@@ -185,7 +185,7 @@ def _job(name: str) -> Job:
     return next(job for job in JOBS if job.name == name)
 
 
-def _timetable(job: Job, target: Target) -> "Timetable | None":
+def timetable_of(job: Job, target: Target) -> "Timetable | None":
     """When a job should fire; None if it was deployed not to."""
     from shared.operations.statistics import Timetable
 

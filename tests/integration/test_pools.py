@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 
 from infra.cli.database import database
 from infra.cli.options import Target
@@ -41,7 +41,13 @@ def settle(arcade: Arcade, pool_id: int, *, winner: str | None, at: str) -> None
 
 @pytest.fixture
 def played(arcade: Arcade) -> Arcade:
-    """Four pools that ended, of which three are settled and one is paid; two that have not."""
+    """Six pools that ended, of which four are settled and one is paid; two that have not; a board of 50 entries."""
+    arcade.play_many(50, "2026-01-10T12:00:00Z", game="snake")
+    arcade.execute(
+        "UPDATE leaderboard_entries SET rank = 51 - score",
+        "INSERT INTO leaderboards (game_type, period_type, period_date) VALUES ('snake', 'daily', '2026-01-10'),"
+        " ('tetris', 'daily', '2026-01-10'), ('snake', 'daily', '2026-01-01')",
+    )
     paid = arcade.add_pool("2026-01-09", amount="0.1")
     unpaid = arcade.add_pool("2026-01-10", amount="12345678.123456", games=3)
     kept = arcade.add_pool("2026-01-10", game="tetris", amount="0.000001", games=1)
@@ -49,6 +55,8 @@ def played(arcade: Arcade) -> Arcade:
     arcade.add_pool("2026-01-12")
     arcade.add_pool("2026-01-05", period="weekly", amount="2")
     arcade.add_pool("2026-01-12", period="weekly")
+    week = arcade.add_pool("2026-01-05", game="snake", period="weekly", amount="2")
+    settle(arcade, week, winner=None, at="2026-01-09T00:00:10Z")
     settle(arcade, paid, winner="0xa", at="2026-01-10T00:00:10Z")
     settle(arcade, unpaid, winner="0x<script>", at="2026-01-11T00:00:10Z")
     settle(arcade, kept, winner=None, at="2026-01-11T00:00:11Z")
@@ -88,50 +96,28 @@ def deployment_of(fake: FakeDataApi) -> Deployment:
 
 
 @pytest.mark.usefixtures("played")
-def test_pools_that_are_due_and_unpaid_are_counted(query: "Query") -> None:
-    calendar = pools.read_calendar(query)
-    counted = pools.count_open(query, calendar=calendar, now=NOW)
+def test_pools_money_and_boards_are_read_exactly(query: "Query") -> None:
+    counted = pools.count_open(query, calendar=pools.read_calendar(query), now=NOW)
     assert counted.to_json() == {
         "due": 2,
         "unpaid": 1,
         "unpaid_usdc": "12345678.123456",
         "oldest_unpaid_at": "2026-01-11T00:00:10.000000Z",
     }
-
-
-def test_money_is_exact_by_day_and_game_and_a_week_counts_on_its_sunday(played: Arcade, query: "Query") -> None:
-    settle(played, played.add_pool("2026-01-05", game="snake", period="weekly", amount="2"), winner="0xw",
-           at="2026-01-12T00:00:10Z")  # fmt: skip
+    latest, first = pools.list_latest_winners(query)
+    assert (latest.winner_address, latest.amount_usdc) == ("0x<script>", Decimal("12345678.123456"))
+    assert [latest.status, first.status] == ["finalized", "paid"]
+    assert pools.list_latest_winners(query, most=1) == pools.list_unpaid_pools(query) == [latest]
     days = pools.list_settled_days(query, since=date(2026, 1, 10))
     assert [(day.day.day, day.game_type, day.pools, day.amount_usdc, day.games) for day in days] == [
         (10, "pong", 1, Decimal("12345678.123456"), 3),
         (10, "tetris", 1, Decimal("0.000001"), 1),
-        (11, "snake", 1, Decimal(2), 100),
+        (11, "snake", 1, Decimal(2), 100),  # a week counts on its Sunday
     ]
-
-
-@pytest.mark.usefixtures("played")
-def test_winners_are_listed_latest_first_and_unpaid_pools_oldest_first(query: "Query") -> None:
-    latest, first = pools.list_latest_winners(query)
-    assert (latest.winner_address, latest.status, latest.amount_usdc) == (
-        "0x<script>",
-        "finalized",
-        Decimal("12345678.123456"),
-    )
-    assert (first.winner_address, first.status) == ("0xa", "paid")
-    assert pools.list_unpaid_pools(query) == [latest]
-    assert pools.list_latest_winners(query, most=1) == [latest]
-
-
-def test_the_size_of_a_board_is_its_last_rank(arcade: Arcade, query: "Query") -> None:
-    arcade.play_many(50, "2026-01-10T12:00:00Z")
-    arcade.execute(
-        "UPDATE leaderboard_entries SET rank = 51 - score",
-        "INSERT INTO leaderboards (game_type, period_type, period_date) VALUES ('pong', 'daily', '2026-01-10'),"
-        " ('tetris', 'daily', '2026-01-10'), ('pong', 'daily', '2026-01-01')",
-    )
     [size] = pools.list_board_sizes(query, since=date(2026, 1, 5))
-    assert (size.board.game_type, size.board.period_date, size.entries) == ("pong", date(2026, 1, 10), 50)
+    assert (size.board.game_type, size.board.period_date, size.entries) == ("snake", date(2026, 1, 10), 50)
+    with pytest.raises(NotReachableError, match=r"^the platform's database: [^\n]*$"):
+        query("WITH gone AS (DELETE FROM prize_pools RETURNING 1) SELECT * FROM gone", {})
 
 
 def test_due_is_what_prize_pool_would_settle(engine: Engine, arcade: Arcade, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,11 +139,6 @@ def test_due_is_what_prize_pool_would_settle(engine: Engine, arcade: Arcade, mon
         assert due == len(settled) > 0, (zone, hours)
 
 
-def test_nothing_can_be_written_through_it(query: "Query") -> None:
-    with pytest.raises(NotReachableError, match=r"^the platform's database: [^\n]*$"):
-        query("WITH gone AS (DELETE FROM prize_pools RETURNING 1) SELECT * FROM gone", {})
-
-
 def test_a_database_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/arcade")
     cannot_connect = r"^the platform's database: cannot connect to 127.0.0.1 port 1: [^\n]*$"
@@ -165,9 +146,9 @@ def test_a_database_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyP
         pass
 
 
-def test_a_stage_whose_database_nobody_named_has_none(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_whose_database_nobody_named_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    deployment = deployment_of(FakeDataApi(url=engine.url))
+    deployment = deployment_of(FakeDataApi(url=make_url("postgresql://nowhere/arcade")))
     monkeypatch.setattr(
         Target, "deployment", lambda _: Deployment(**{**vars(deployment), "outputs": {"RunsTableName": "runs"}})
     )
