@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Annotations, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
@@ -46,6 +46,7 @@ class Monitoring(Construct):
 
     Attributes:
         alarm_names: of each job's alarms, its composite among them, by the job's name.
+        silent_after: the windows of the silence alarms, by the job's name; a job without one is not among them.
         stack_alarm_names: of the alarms for all jobs together.
     """
 
@@ -56,17 +57,18 @@ class Monitoring(Construct):
         *,
         jobs: Sequence[ScheduledJob],
         topic: sns.Topic,
+        timezone: str,
         target: Target,
     ) -> None:
         super().__init__(scope, id_)
         self._action = actions.SnsAction(topic)
         alarms: list[cloudwatch.Alarm] = []
         self.alarm_names: dict[str, list[str]] = {}
+        self.silent_after = self._watched(jobs, timezone) if target.has_expression_alarms else {}
         for scheduled in jobs:
             job = scheduled.choice.job
             job_alarms = self._job_alarms(scheduled)
-            has_silence = scheduled.choice.is_enabled and target.has_expression_alarms
-            silence = self._silence(scheduled) if has_silence else None
+            silence = self._silence(scheduled) if job.name in self.silent_after else None
             metric_alarms = [*job_alarms, silence] if silence else job_alarms
             alarms += metric_alarms
             self.alarm_names[job.name] = [alarm.alarm_name for alarm in metric_alarms]
@@ -82,6 +84,21 @@ class Monitoring(Construct):
             default_interval=Duration.days(3),
             widgets=dashboard_widgets(jobs, alarms),
         )
+
+    def _watched(self, jobs: Sequence[ScheduledJob], timezone: str) -> dict[str, timedelta]:
+        """How long each job may be silent: those that are on, and fire often enough for an alarm to watch them."""
+        windows: dict[str, timedelta] = {}
+        for choice in (scheduled.choice for scheduled in jobs if scheduled.choice.is_enabled):
+            window = choice.job.silent_after(timezone)
+            if window <= MAX_WINDOW:
+                windows[choice.job.name] = window
+            else:
+                Annotations.of(self).add_warning_v2(
+                    f"arcade-jobs:{choice.job.name}-unwatched",
+                    f"schedule.{choice.job.name}: {choice.job.cron!r} has no silence alarm: CloudWatch looks back"
+                    f" {MAX_WINDOW.days} days at most, and {window.days + 1} would be needed",
+                )
+        return windows
 
     def _job_alarms(self, scheduled: ScheduledJob) -> list[cloudwatch.Alarm]:
         job, function = scheduled.choice.job, scheduled.function
@@ -122,15 +139,13 @@ class Monitoring(Construct):
         ]
 
     def _silence(self, scheduled: ScheduledJob) -> cloudwatch.Alarm:
-        """Raised when no run succeeded for `silent_after`, or none ever did, without any code of the job running.
+        """Raised when no run succeeded within its window, or none ever did, without any code of the job running.
 
         The window is made of whole hours. When it holds no data point CloudWatch also reads older ones, so hours
         without one are filled with zero; a metric without any data has nothing to fill, and missing data breach (S03).
         """
         job = scheduled.choice.job
-        if job.silent_after > MAX_WINDOW:
-            raise ValueError(f"silent_after of {job.name}: {job.silent_after} is longer than an alarm can look back")
-        hours = int(job.silent_after / timedelta(hours=1))
+        hours = self.silent_after[job.name] // timedelta(hours=1)
         succeeded = cloudwatch.MathExpression(
             expression="FILL(succeeded, 0)",
             label=Metric.RUN_SUCCEEDED,

@@ -4,6 +4,7 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infra.jobs import HOUR
 from infra.stack.context import Settings
 from infra.stack.database import AuroraDatabase, Database, ImportedDatabase, UrlDatabase
 from infra.stack.database_choice import DatabaseUrl, ExistingDatabase, NewDatabase
@@ -34,14 +35,24 @@ class ArcadeJobsStack(Stack):
             for choice in settings.jobs
         ]
         notifications = Notifications(self, "Notifications", email=settings.alarm_email, slack=settings.slack)
-        monitoring = Monitoring(self, "Monitoring", jobs=jobs, topic=notifications.topic, target=settings.target)
+        monitoring = Monitoring(
+            self,
+            "Monitoring",
+            jobs=jobs,
+            topic=notifications.topic,
+            timezone=settings.timezone,
+            target=settings.target,
+        )
 
         for scheduled in jobs:
             title, schedule = scheduled.choice.job.title, scheduled.schedule
             CfnOutput(self, f"{title}FunctionName", value=scheduled.function.function_name)
+            CfnOutput(self, f"{title}LogGroupName", value=scheduled.function.log_group.log_group_name)
             CfnOutput(self, f"{title}DeadLetterQueueUrl", value=scheduled.dead_letters.queue_url)
             CfnOutput(self, f"{title}{schedule.kind}Name", value=schedule.name)
             CfnOutput(self, f"{title}Cron", value=scheduled.choice.job.cron)
+            if silent_after := monitoring.silent_after.get(scheduled.choice.job.name):
+                CfnOutput(self, f"{title}SilentAfterHours", value=str(silent_after // HOUR))
             CfnOutput(self, f"{title}IsEnabled", value=str(scheduled.choice.is_enabled).lower())
             CfnOutput(self, f"{title}AlarmNames", value=",".join(monitoring.alarm_names[scheduled.choice.job.name]))
         CfnOutput(self, "Timezone", value=settings.timezone)  # of the periods, when the database is upgraded

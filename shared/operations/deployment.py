@@ -67,6 +67,10 @@ class Deployment:
         """The name of a job's function."""
         return self.output(f"{job_title(job)}FunctionName")
 
+    def log_group(self, job: str) -> str:
+        """The name of the CloudWatch log group of a job's function."""
+        return self.output(f"{job_title(job)}LogGroupName")
+
     def dead_letter_queue(self, job: str) -> str:
         """The URL of a job's dead-letter queue."""
         return self.output(f"{job_title(job)}DeadLetterQueueUrl")

@@ -36,6 +36,17 @@ def next_slot(cron: str, zone: ZoneInfo, *, now: datetime) -> datetime:
     return next(slots(cron, zone, begins=now + timedelta(microseconds=1)))
 
 
+def last_slot(cron: str, zone: ZoneInfo, *, now: datetime) -> datetime:
+    """The last slot before an instant, in UTC."""
+    local = now.astimezone(zone).replace(tzinfo=None) + timedelta(days=1)
+    for wall in CronSim(cron, local, reverse=True):
+        slot = wall.replace(tzinfo=zone).astimezone(UTC)
+        is_skipped = slot.astimezone(zone).replace(tzinfo=None) != wall
+        if slot < now and not is_skipped:
+            return slot
+    raise ValueError(f"{cron!r} does not fire before {now}")
+
+
 def is_slot(cron: str, zone: ZoneInfo, at: datetime) -> bool:
     """Whether a schedule fires at an instant, to the minute."""
     minute = at.replace(second=0, microsecond=0)

@@ -1,5 +1,6 @@
 """Templates: each context is synthesized once a session, with a stub for the asset and without validation."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,10 +38,18 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
             settings = read_settings(context, {})
             code = lambda_.Code.from_asset(str(stub))
             stack = ArcadeJobsStack(app, stack_name(settings.stage), settings=settings, code=code)
-            made[key] = Template(app.synth().get_stack_by_name(stack.stack_name).template)
+            template = app.synth().get_stack_by_name(stack.stack_name).template
+            made[key] = Template(template, warnings(out / f"{stack.artifact_id}.metadata.json"))
         return made[key]
 
     return synthesize
+
+
+def warnings(metadata: Path) -> list[str]:
+    """The warnings that a synthesis left for the CDK command to print, without their ids."""
+    found = json.loads(metadata.read_text()).values() if metadata.exists() else []
+    entries = [entry for entries in found for entry in entries if entry["type"] == "aws:cdk:warning"]
+    return [entry["data"].partition(" [ack: ")[0] for entry in entries]
 
 
 @pytest.fixture(scope="session", autouse=True)

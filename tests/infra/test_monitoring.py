@@ -1,16 +1,18 @@
 """Every alarm: when it is raised, what it does without data, who is notified; and the dashboard."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from infra.jobs import JOBS
-from infra.stack.monitoring import MAX_WINDOW
 from shared.metrics import NAMESPACE
 from shared.operations.schedule import SILENCE_COUNTS
 from tests.infra.template import EXISTING, JOB_NAMES, ON_LAPTOP
 from tests.jobs import invoke
 
+LONDON = {"timezone": "Europe/London"}
 OF_EACH_JOB = ("errors", "dead-letters", "silence", "near-timeout")
 OF_PRIZE_POOL = {
     "pools-without-winner": "PoolsWithoutWinner",
@@ -54,7 +56,7 @@ def test_only_silence_breaches_without_data(synthesize):
     assert set(treated.values()) == {"breaching", "notBreaching"}
 
 
-@pytest.mark.parametrize(("job", "hours"), [("prize-pool", 28), ("leaderboard", 3), ("cleanup", 28)])
+@pytest.mark.parametrize(("job", "hours"), [("prize-pool", 27), ("leaderboard", 3), ("cleanup", 27)])
 def test_silence_is_no_success_in_any_hour_of_the_window(synthesize, job, hours):
     alarm = synthesize(EXISTING).alarm(f"{job}-silence")
     assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (hours, hours)
@@ -66,8 +68,42 @@ def test_silence_is_no_success_in_any_hour_of_the_window(synthesize, job, hours)
     assert counted["MetricStat"]["Metric"]["MetricName"] == "RunSucceeded"
 
 
-def test_a_window_of_silence_is_one_that_cloudwatch_can_look_back():
-    assert all(job.silent_after <= MAX_WINDOW for job in JOBS)
+@pytest.mark.parametrize(
+    ("cron", "timezone", "hours"),
+    [
+        ("0 0 * * *", "UTC", 27),
+        ("0 0 * * *", "Europe/London", 28),  # a day of 25 hours
+        ("0 */6 * * *", "UTC", 9),
+        ("0 0 * * 1-5", "UTC", 3 * 24 + 3),  # from Friday to Monday
+        ("0 0 * * 1", "UTC", 7 * 24 + 3),  # longer than CloudWatch looks back
+    ],
+)
+def test_the_window_of_silence_follows_from_the_schedule(cron, timezone, hours):
+    assert replace(JOBS[0], cron=cron).silent_after(timezone) == timedelta(hours=hours)
+
+
+def test_hours_begin_everywhere_at_once():
+    assert [job.silent_after("Europe/London") for job in JOBS if job.name == "leaderboard"] == [timedelta(hours=3)]
+
+
+def test_an_output_says_how_long_a_job_may_be_silent(synthesize):
+    template = synthesize(EXISTING | LONDON)
+    hours = {job.name: template.body["Outputs"].get(f"{job.title}SilentAfterHours") for job in JOBS}
+    assert hours == {"prize-pool": {"Value": "28"}, "leaderboard": {"Value": "3"}, "cleanup": {"Value": "28"}}
+    for name, output in hours.items():
+        assert template.alarm(f"{name}-silence")["EvaluationPeriods"] == int(output["Value"])
+
+
+def test_a_schedule_too_rare_to_be_watched_is_told_and_has_no_silence_alarm(synthesize):
+    template = synthesize(EXISTING | {"schedule.cleanup": "0 3 * * 0"})
+    [warning] = template.warnings
+    assert warning == (
+        "schedule.cleanup: '0 3 * * 0' has no silence alarm:"
+        " CloudWatch looks back 7 days at most, and 8 would be needed"
+    )
+    assert "cleanup-silence" not in template.alarm_names()
+    assert "CleanupSilentAfterHours" not in template.body["Outputs"]
+    assert not SILENCE_COUNTS.search(template.composite_rule("cleanup"))
 
 
 def test_a_disabled_job_may_be_silent(synthesize):

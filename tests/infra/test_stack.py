@@ -14,7 +14,16 @@ from tests.fakes import FakeClock
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW, ON_LAPTOP
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
-OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "Cron", "IsEnabled", "AlarmNames")
+OF_EACH_JOB = (
+    "FunctionName",
+    "DeadLetterQueueUrl",
+    "LogGroupName",
+    "RuleName",
+    "Cron",
+    "SilentAfterHours",
+    "IsEnabled",
+    "AlarmNames",
+)
 OF_THE_STACK = {"Timezone", "RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
 
 
@@ -99,8 +108,8 @@ def test_a_switch_sets_the_state_of_its_schedule_alone(synthesize, context):
 
 
 def test_a_schedule_can_be_set_for_one_job(synthesize):
-    template = synthesize(EXISTING | {"schedule.leaderboard": "* * * * *"})
-    assert template.schedule("leaderboard")[1]["ScheduleExpression"] == "cron(* * * * ? *)"
+    template = synthesize(EXISTING | {"schedule.leaderboard": "0 */2 * * *"})
+    assert template.schedule("leaderboard")[1]["ScheduleExpression"] == "cron(0 0,2,4,6,8,10,12,14,16,18,20,22 * * ? *)"
     assert template.schedule("cleanup")[1]["ScheduleExpression"] == "cron(0 3 * * ? *)"
 
 

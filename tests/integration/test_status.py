@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from infra.cli.tables import status_table
+from infra.cli.status_tables import status_table
 from infra.jobs import JOBS
 from shared.domain.run import RunStatus
 from shared.operations import status as status_module
@@ -114,7 +114,7 @@ def test_status_is_printed_and_exits_with_0_even_if_alarms_are_raised(
 ) -> None:
     stage.add_dead_letter("no event")
     stage.alarms.raised = {"arcade-jobs-dev-prize-pool-dead-letters", "arcade-jobs-dev-dropped-events"}
-    pause(stage.deployment, "cleanup")
+    pause(stage.deployment, "cleanup", now=NOW)
     result = command("status", *json_option)
     assert result.exit_code == 0, result.output
     if json_option:
