@@ -20,7 +20,7 @@ from shared.observability import logger
 from shared.operations.deployment import Deployment
 from shared.operations.health import read_health
 from shared.operations.status import read_status
-from shared.operations.trigger import invoke
+from shared.operations.trigger import invoke, queued_run_id
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # runs in a history
 MAX_RUN_ID = 2048  # bytes, the longest key of DynamoDB
@@ -92,7 +92,7 @@ class OperationsApi:
         run = self._deployment.run_store().get(run_id) if is_possible else None
         if run is None:
             raise NotFoundError(f"run: there is no {_shown(run_id)}; GET /api/jobs/history lists what there is")
-        return _response(HTTPStatus.OK, run.to_json())
+        return _response(HTTPStatus.OK, run.to_json() | {"attempts": [each.to_json() for each in run.attempts]})
 
     def _trigger(self, job: str) -> Response[str]:
         self._read_query(())
@@ -100,10 +100,9 @@ class OperationsApi:
         if job not in self._jobs:
             raise NotFoundError(self._no_such_job(job))
         event = {"trigger": str(Trigger.MANUAL), "actor": self._caller()[:MAX_TEXT], **self._read_body()}
-        now = self._clock()
-        Tick.from_event(event, now=now, request_id="")  # nothing is sent that the function would refuse
+        Tick.from_event(event, now=self._clock(), request_id="")  # nothing is sent that the function would refuse
         queued = invoke(self._deployment, job, event, limit=TIME_TO_ACCEPT, is_asynchronous=True)
-        run_id = Tick.from_event(event, now=now, request_id=queued["request_id"]).run_id(job)
+        run_id = queued_run_id(job, event, queued["request_id"])
         location = {"Location": f"/api/jobs/runs/{quote(run_id)}"}
         return _response(HTTPStatus.ACCEPTED, queued | {"run_id": run_id}, headers=location)
 

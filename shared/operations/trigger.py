@@ -79,10 +79,10 @@ def trigger(
     """
     report(f"{deployment}: {deployment.function(job)}")
     result = invoke(deployment, job, event, limit=time_limit(deployment, job), is_asynchronous=is_asynchronous)
-    return result | {"run_id": _queued_run_id(job, event, result["request_id"])} if is_asynchronous else result
+    return result | {"run_id": queued_run_id(job, event, result["request_id"])} if is_asynchronous else result
 
 
-def _queued_run_id(job: str, event: dict[str, Any], request_id: str) -> str:
+def queued_run_id(job: str, event: dict[str, Any], request_id: str) -> str:
     """The id that the function will give to the run of an event; the invocation has the id of the request."""
     # When it is read no longer matters: a time that lies ahead was refused.
     now = datetime.fromisoformat(event["time"]) if "time" in event else EARLIEST
