@@ -82,7 +82,8 @@ FAULTS = {
     "payments without a hash": "UPDATE game_sessions SET payment_tx_hash = '' WHERE player_address IN ('0x85', '0x86')",
     "a refund": "INSERT INTO refunds (session_id) SELECT id FROM game_sessions WHERE player_address = '0x50'",
     "entries twice": (
-        f"INSERT INTO leaderboard_entries ({_COLUMNS}, created_at) SELECT {_COLUMNS}, created_at FROM leaderboard_entries"
+        f"INSERT INTO leaderboard_entries ({_COLUMNS}, created_at)"
+        f" SELECT {_COLUMNS}, created_at FROM leaderboard_entries"
         " WHERE player_address IN ('0x110', '0x111')"
     ),
     "an entry with the score of a session that cannot stay": (
