@@ -83,7 +83,8 @@ FAULTS = {
     "a refund": "INSERT INTO refunds (session_id) SELECT id FROM game_sessions WHERE player_address = '0x50'",
     "entries twice": (
         f"INSERT INTO leaderboard_entries ({_COLUMNS}, created_at)"
-        f" SELECT {_COLUMNS}, created_at FROM leaderboard_entries WHERE player_address IN ('0x110', '0x111')"
+        f" SELECT {_COLUMNS}, created_at FROM leaderboard_entries"
+        " WHERE player_address IN ('0x110', '0x111')"
     ),
     "an entry with the score of a session that cannot stay": (
         f"INSERT INTO leaderboard_entries ({_COLUMNS}, created_at)"

@@ -150,10 +150,17 @@ def schema_of_tables(connection: Connection) -> str:
 
 
 def version_of(connection: Connection, schema: str) -> str | None:
-    """What the version table reads; None before the first revision."""
+    """What the version table reads; None before the first revision.
+
+    Raises:
+        UpgradeError: this role may not read it.
+    """
     table = f"{quoted(schema)}.{VERSION_TABLE}"
     if connection.scalar(text("SELECT to_regclass(:name)"), {"name": table}) is None:
         return None
+    if not connection.scalar(text("SELECT has_table_privilege(:name, 'SELECT')"), {"name": table}):
+        role = connection.scalar(text("SELECT current_user"))
+        raise UpgradeError(f"{VERSION_TABLE}: role {role} may not read it; connect as the owner of the tables")
     version = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608 - quoted
     return None if version is None else str(version)
 

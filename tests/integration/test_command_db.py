@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from infra.cli import terminal
 from infra.cli.app import app, main
+from infra.cli.options import Target
 from infra.local import postgres
 from infra.schema.revisions import head
-from tests.sql import rows, run
+from tests.sql import rows, run, split
 
 
 def test_the_schema_is_created_and_checked_by_command(server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,11 +64,11 @@ def test_a_change_of_the_time_zone_is_shown_recorded_and_withdrawn_by_command(
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["Mars/Olympus", "--from", "9000-01-05"], 1, "NAME: 'Mars/Olympus' is not an IANA time zone such as UTC or"),
-        (["Asia/Tokyo"], 1, "db timezone: NAME and --from DATE belong together; one is missing"),
-        (["--from", "9000-01-05"], 1, "db timezone: NAME and --from DATE belong together; one is missing"),
-        (["Asia/Tokyo", "--from", "2026-01-05"], 1, "--from 2026-01-05: expected a date later than 20"),
-        (["Asia/Tokyo", "--from", "0001-01-01"], 1, "--from 0001-01-01: expected a date later than 20"),
+        (["Mars/Olympus", "--from", "9000-01-05"], 2, "NAME: 'Mars/Olympus' is not an IANA time zone such as UTC or"),
+        (["Asia/Tokyo"], 2, "db timezone: NAME and --from DATE belong together; one is missing"),
+        (["--from", "9000-01-05"], 2, "db timezone: NAME and --from DATE belong together; one is missing"),
+        (["Asia/Tokyo", "--from", "2026-01-05"], 2, "--from 2026-01-05: expected a date later than 20"),
+        (["Asia/Tokyo", "--from", "0001-01-01"], 2, "--from 0001-01-01: expected a date later than 20"),
         (["Asia/Tokyo", "--from", "tomorrow"], 2, "Invalid value for '--from'"),
     ],
 )
@@ -98,7 +99,7 @@ def test_an_upgrade_records_the_zone_of_the_environment_once_and_warns_of_anothe
     run(engine, "DELETE FROM arcade_jobs_timezones")
     monkeypatch.setenv("JOB_SCHEDULER_TIMEZONE", "Mars/Olympus")
     code, _, err = arcade_jobs("db", "upgrade")
-    assert (code, err.startswith("arcade-jobs: JOB_SCHEDULER_TIMEZONE: 'Mars/Olympus' is not an IANA")) == (1, True)
+    assert (code, err.startswith("arcade-jobs: JOB_SCHEDULER_TIMEZONE: 'Mars/Olympus' is not an IANA")) == (2, True)
     monkeypatch.setenv("JOB_SCHEDULER_TIMEZONE", "Europe/London")
     code, out, err = arcade_jobs("db", "upgrade")
     assert (code, out.splitlines()[-1]) == (0, "the schema is up to date")
@@ -131,3 +132,107 @@ def test_s32_an_upgrade_names_the_roles_that_may_not_finalize_and_what_to_type(
     )
     assert not [line for line in upgrade("--jobs-role", role) if "warning" in line]
     run(engine, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "code", "line"),
+    [
+        ("postgres//arcade", ["check"], 2, "DATABASE_URL: expected a URL such as postgresql://user@host:5432/arcade"),
+        ("{url}", ["check", "--sql", "--json"], 2, "--sql, --json: expected one of them"),
+        ("{url}", ["upgrade", "--jobs-role", "nobody"], 2, "--jobs-role: there is no role 'nobody'; create it first"),
+        ("", ["upgrade", "--jobs-role", "a"], 2, "--jobs-role: with DATABASE_URL only; a database of the stack's has"),
+        ("", ["check", "--sql"], 2, "--sql: with DATABASE_URL or --local only; a database of the stack's is never"),
+        ("postgresql://a@127.0.0.1:1/a", ["check"], 3, "DATABASE_URL: cannot connect to 127.0.0.1 port 1: Connection"),
+        ("{absent}", ["upgrade"], 3, 'DATABASE_URL: database "absent" does not exist (SQLSTATE 3D000)'),
+    ],
+)
+def test_the_same_mistake_has_the_same_exit_code_and_one_line(
+    engine: Engine,
+    arcade_jobs: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    arguments: list[str],
+    code: int,
+    line: str,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url.format(url=engine.url, absent=engine.url.set(database="absent")))
+    exited, printed, err = arcade_jobs("db", *arguments)
+    last = err.splitlines()[-1]
+    assert (exited, printed, last.startswith(f"arcade-jobs: {line}")) == (code, "", True), last
+
+
+def test_a_role_without_rights_learns_who_has_them(
+    engine: Engine, arcade_jobs: Callable[..., tuple[int, str, str]]
+) -> None:
+    role = f"role_{uuid4().hex[:12]}"
+    run(engine, f"CREATE ROLE {role}", f'ALTER DATABASE "{engine.url.database}" SET role = {role}')
+    engine.dispose()
+    for command in ("check", "upgrade"):
+        code, _, err = arcade_jobs("db", command)
+        wanted = f"arcade-jobs: arcade_jobs_version: role {role} may not read it; connect as the owner of the tables\n"
+        assert (code, err) == (1, wanted)
+    run(engine, f"SET ROLE NONE; DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+def test_functions_and_triggers_are_named_and_their_sql_is_one_option_away(
+    engine: Engine, arcade_jobs: Callable[..., tuple[int, str, str]]
+) -> None:
+    run(
+        engine,
+        "CREATE OR REPLACE FUNCTION arcade_jobs_seal_pool() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
+        "DROP TRIGGER arcade_jobs_seal_delete ON prize_pools",
+    )
+    code, printed, notes = arcade_jobs("db", "check")
+    assert (code, printed.splitlines()) == (
+        1,
+        [
+            f"missing: function arcade_jobs_seal_pool() differs from revision {head()}",
+            "missing: trigger prize_pools.arcade_jobs_seal_delete is missing",
+        ],
+    )
+    assert notes == "functions and triggers in full: arcade-jobs db check --sql\n"
+    run(engine, *split(arcade_jobs("db", "check", "--sql")[1]))
+    assert arcade_jobs("db", "check")[:2] == (0, "the schema is as it should be\n")
+
+
+def test_an_upgrade_prints_what_it_did_for_programs(
+    engine: Engine, arcade_jobs: Callable[..., tuple[int, str, str]]
+) -> None:
+    run(engine, "CREATE INDEX by_rank ON leaderboard_entries (rank)")
+    code, printed, notes = arcade_jobs("db", "upgrade", "--json")
+    assert code == 0
+    assert json.loads(printed) == {
+        "revision": head(),
+        "timezones": [{"from": "1970-01-01", "timezone": "UTC"}],
+        "warnings": [],
+    }
+    assert notes.splitlines()[-1] == "periods begin at midnight in UTC"
+
+
+def test_local_is_the_database_that_the_functions_of_the_laptop_cloud_have(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, arcade_jobs: Callable[..., tuple[int, str, str]]
+) -> None:
+    class Deployed:
+        """What `Target.deployment` finds of the laptop cloud."""
+
+        def function(self, job: str) -> str:
+            return f"dev-{job}"
+
+        def client(self, _service: str) -> "Deployed":
+            return self
+
+        def get_function_configuration(self, **_: str) -> dict[str, object]:
+            return {"Environment": {"Variables": {"DATABASE_URL": engine.url.render_as_string(hide_password=False)}}}
+
+        def output(self, _name: str) -> str:
+            return "UTC"
+
+        def __str__(self) -> str:
+            return "laptop cloud, stack arcade-jobs-dev"
+
+    monkeypatch.setenv("DATABASE_URL", "postgresql://a@127.0.0.1:1/a")  # the laptop cloud's it is, whatever is set here
+    monkeypatch.setattr(Target, "deployment", lambda _: Deployed())
+    named = f"laptop cloud, stack arcade-jobs-dev, database {engine.url.database}\n"
+    assert arcade_jobs("db", "check", "--local") == (0, "the schema is as it should be\n", named)
+    assert arcade_jobs("db", "upgrade", "--local")[0] == 0
+    assert json.loads(arcade_jobs("db", "check", "--local", "--json")[1]) == []

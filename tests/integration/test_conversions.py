@@ -120,7 +120,10 @@ from tests.sql import run
             " UPDATE game_sessions SET game_type = '1942' WHERE score = 5",
             "game_sessions.game_type is written in another way in 4 rows",
             "SELECT array_agg(DISTINCT game_type) = '{space_invaders,tetris}' FROM game_sessions",
-            {"game_sessions: violates game_sessions_game_type_check": 1},
+            {
+                "game_sessions: violates game_sessions_game_type_check": 1,
+                "leaderboard_entries: its session is set aside": 3,
+            },
             id="names of games",
         ),
         pytest.param(
@@ -133,6 +136,7 @@ from tests.sql import run
                 "game_sessions: violates game_sessions_status_check": 4,
                 "game_sessions: violates game_sessions_completed_check": 1,
                 "game_sessions: violates game_sessions_amount_paid_usdc_check": 1,
+                "leaderboard_entries: its session is set aside": 18,
             },
             id="sessions",
         ),
@@ -141,7 +145,10 @@ from tests.sql import run
             " ALTER TABLE game_sessions ALTER COLUMN payment_tx_hash DROP NOT NULL",
             "game_sessions.game_sessions_payment_tx_hash_key is violated: 1 key has several rows",
             "SELECT count(*) = 19 FROM game_sessions",
-            {"game_sessions: violates game_sessions_payment_tx_hash_key": 1},
+            {
+                "game_sessions: violates game_sessions_payment_tx_hash_key": 1,
+                "leaderboard_entries: its session is set aside": 3,
+            },
             id="a payment used twice",
         ),
         pytest.param(
@@ -181,6 +188,51 @@ from tests.sql import run
             "SELECT count(*) = 2 FROM pg_constraint WHERE conname LIKE 'prize_pools_status_check%'",
             {},
             id="a constraint of the same name",
+        ),
+        pytest.param(
+            "ALTER TABLE prize_pools DROP CONSTRAINT prize_pools_status_check; ALTER TABLE prize_pools"
+            " ADD CONSTRAINT prize_pools_status_check CHECK (status IN ('active', 'closed', 'paid')) NOT VALID",
+            "ALTER TABLE prize_pools DROP CONSTRAINT prize_pools_status_check; -- or write it anew",
+            "SELECT count(*) = 1 FROM pg_constraint WHERE conname LIKE 'prize_pools_status_check%'",
+            {},
+            id="a check that knows no finalized pool",
+        ),
+        pytest.param(
+            "ALTER TABLE prize_pools ADD CONSTRAINT settled CHECK ((status <> 'active') = (finalized_at IS NOT NULL))"
+            " NOT VALID; ALTER TABLE prize_pools DROP COLUMN payout_tx_hash; UPDATE prize_pools SET status = 'paid',"
+            " winner_address = '0x1', winner_score = 1, finalized_at = now() WHERE id = 1",
+            "ALTER TABLE public.prize_pools ADD COLUMN payout_tx_hash text;",
+            "SELECT count(*) = 1 FROM pg_constraint WHERE conname = 'settled'",
+            {"prize_pools: violates prize_pools_settled_check": 1},
+            id="a column that the statements read",
+        ),
+        pytest.param(
+            "INSERT INTO prize_pools (game_type, period_type, period_date, total_amount_usdc, total_games)"
+            " VALUES ('tetris', 'daily', '2026-01-05', 0.01, 2); ALTER TABLE prize_pools"
+            " DROP CONSTRAINT prize_pools_status_check; UPDATE prize_pools SET status = 'closed' WHERE id = 4",
+            "prize_pools.prize_pools_period_key is violated: 1 key has several rows",
+            "SELECT count(*) = 0 FROM prize_pools WHERE period_type = 'daily' AND period_date = '2026-01-05'",
+            {"prize_pools: violates prize_pools_period_key": 1, "prize_pools: violates prize_pools_status_check": 1},
+            id="a pool that is open beside one that may be settled",
+        ),
+        pytest.param(
+            "UPDATE game_sessions SET created_at = 'infinity' WHERE score = 5;"
+            " UPDATE prize_pools SET period_date = 'infinity' WHERE status = 'finalized'",
+            "game_sessions.arcade_jobs_instants_check is violated by 1 row",
+            "SELECT count(*) = 57 FROM leaderboard_entries",
+            {
+                "game_sessions: violates arcade_jobs_instants_check": 1,
+                "leaderboard_entries: its session is set aside": 3,
+                "prize_pools: violates prize_pools_period_date_check": 1,
+            },
+            id="what a later revision refuses",
+        ),
+        pytest.param(
+            "ALTER TABLE leaderboard_entries DROP COLUMN period_type, ALTER COLUMN period_date TYPE text",
+            "leaderboard_entries.period_type is missing, and its values in the rows that are there are not known",
+            "SELECT count(*) = 0 FROM leaderboard_entries",
+            {"leaderboard_entries: has no period_type": 60},
+            id="a missing column that a conversion reads",
         ),
         pytest.param(
             "CREATE INDEX prize_pools_period_key ON payments (tx_hash); CREATE TABLE prize_pools_active_idx (x int)",
@@ -289,6 +341,7 @@ from tests.sql import run
             {
                 "game_sessions: amount_paid_usdc cannot be converted to numeric(18,6)": 1,
                 "game_sessions: violates game_sessions_amount_paid_usdc_check": 2,
+                "leaderboard_entries: its session is set aside": 9,
             },
             id="money that is none",
         ),
@@ -299,8 +352,11 @@ from tests.sql import run
             " INSERT INTO refunds SELECT id FROM game_sessions;"
             " UPDATE game_sessions SET score = NULL WHERE score = 5",
             "ALTER TABLE leaderboard_entries DROP CONSTRAINT of_session;",
-            "SELECT (SELECT count(*) FROM leaderboard_entries) = 60 AND (SELECT count(*) FROM refunds) = 20",
-            {"game_sessions: violates game_sessions_completed_check": 1},
+            "SELECT (SELECT count(*) FROM leaderboard_entries) = 57 AND (SELECT count(*) FROM refunds) = 20",
+            {
+                "game_sessions: violates game_sessions_completed_check": 1,
+                "leaderboard_entries: its session is set aside": 3,
+            },
             id="foreign keys that would delete with a session",
         ),
     ],

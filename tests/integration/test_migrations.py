@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event, inspect, text
 from infra import schema as migrations
 from infra.local import postgres
 from infra.schema import Kind, guarded, session, tables
+from infra.schema.revisions import head
 from tests.arcade import Arcade
 from tests.sql import new_database, run
 
@@ -237,17 +238,17 @@ def test_check_names_everything_at_once_and_changes_nothing(engine: Engine) -> N
         "leaderboard_entries.leaderboard_entries_ranking_idx is missing",
         "leaderboard_entries is stored without fillfactor = 50",
         "leaderboard_touches is missing",
-        "arcade_jobs_seal_all_pools() is missing",
-        "arcade_jobs_touch_boards() is not this version's",
-        "prize_pools.arcade_jobs_seal_delete is missing",
-        "prize_pools.arcade_jobs_seal_truncate is missing",
-        "leaderboard_entries.arcade_jobs_touch_delete is disabled",
-        "arcade_jobs_guard_entry() is missing",
-        "leaderboard_entries.arcade_jobs_guard_insert is missing",
-        "leaderboard_entries.arcade_jobs_guard_update is missing",
-        "arcade_jobs_may_settle() is missing",
-        "game_sessions.arcade_jobs_notice_delete is missing",
-        "prize_pools.arcade_jobs_seal_insert is missing",
+        "function arcade_jobs_seal_all_pools() is missing",
+        f"function arcade_jobs_touch_boards() differs from revision {head()}",
+        "trigger prize_pools.arcade_jobs_seal_delete is missing",
+        "trigger prize_pools.arcade_jobs_seal_truncate is missing",
+        "trigger leaderboard_entries.arcade_jobs_touch_delete is disabled",
+        "function arcade_jobs_guard_entry() is missing",
+        "trigger leaderboard_entries.arcade_jobs_guard_insert is missing",
+        "trigger leaderboard_entries.arcade_jobs_guard_update is missing",
+        "function arcade_jobs_may_settle() is missing",
+        "trigger game_sessions.arcade_jobs_notice_delete is missing",
+        "trigger prize_pools.arcade_jobs_seal_insert is missing",
         "arcade_jobs_deleted_sessions is missing",
         "arcade_jobs_timezones is missing",
         "arcade_jobs_orphans is missing",

@@ -102,10 +102,16 @@ def test_the_script_that_check_prints_adopts_it_in_one_round(
         "prize_pools: violates prize_pools_status_check": 6,
     }
     # The jobs run on it, and the triggers refuse what they should.
-    for job in JOBS:
-        result = invoke(app, job.name, {})
-        assert (result["status"], result["result"]["errors"]) == ("succeeded", []), result
-    assert rows(engine, "SELECT count(*) FROM prize_pools WHERE status = 'active'") == [(0,)]
+    results = {job.name: invoke(app, job.name, {}) for job in JOBS}
+    assert [(result["status"], result["result"]["errors"]) for result in results.values()] == [("succeeded", [])] * 3
+    # Of the week that is over, without the two best, whose sessions are set aside.
+    finalized = results["prize-pool"]["result"]["finalized_pools"]
+    assert [(pool["period_date"], pool["winner_score"]) for pool in finalized] == [
+        ("2026-01-05", 69),
+        ("2026-01-05", 68),
+        ("2026-01-05", 67),
+    ]
+    assert results["cleanup"]["result"]["orphaned_entries_deleted"] == 0
     assert rows(engine, "SELECT count(*) FROM leaderboard_entries WHERE rank IS NULL") == [(0,)]
     for refusal, statement in {
         "AJ001": "UPDATE prize_pools SET total_games = 0 WHERE status <> 'active'",
