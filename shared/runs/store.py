@@ -176,7 +176,7 @@ class RunStore:
         except (BotoCoreError, ClientError) as error:
             raise RunStoreError(_describe(error)) from error
         item = response.get("Item")
-        if item is None or self._has_expired(item):
+        if item is None or "history" not in item or self._has_expired(item):  # a note of a pause is in no history
             return None
         return self._record(item)
 
