@@ -18,6 +18,7 @@ from shared.domain.run import RunStatus
 if TYPE_CHECKING:
     from shared.operations.deployment import Deployment
     from shared.operations.statistics import JobStatistics, Timetable
+    from shared.runs.store import RunStore
 
 app = typer.Typer()
 
@@ -137,12 +138,15 @@ def show_history(
 def show_run(
     run_id: OneRun,
     *,
+    with_log: Annotated[bool, typer.Option("--log", help="And what it logged, as `logs` prints it.")] = False,
     as_json: Json = False,
     target: Target,
 ) -> None:
     """One run: its errors and what to do, winners, counts, who asked and why, attempts."""
     from shared.operations.run_ids import find_run
 
+    if with_log and (as_json or target.stage == DEMO_STAGE):
+        raise BadInputError("--log: not with " + ("--json" if as_json else f"--stage {DEMO_STAGE}, which keeps no log"))
     with target.run_store() as runs:
         record = find_run(runs, run_id)
     run = record.to_json() | {"attempts": [attempt.to_json() for attempt in record.attempts]}
@@ -150,6 +154,11 @@ def show_run(
         print_json(run)
     else:
         _print_run(run, target)
+    if with_log:
+        from infra.cli.logs import print_log_of
+
+        print_lines("")
+        print_log_of(target.deployment(), record)
 
 
 @app.command("stats")
@@ -161,7 +170,7 @@ def show_statistics(job: AnyJob = None, *, since: Since = None, as_json: Json = 
     begins = read_since(since) if since is not None else None
     with target.run_store() as runs:
         now = runs.clock()
-        timetables = {each.name: found for each in JOBS if (found := _timetable(each, target))}
+        timetables = {each.name: found for each in JOBS if (found := _timetable(each, runs, target))}
         start = now - begins if isinstance(begins, timedelta) else begins
         statistics = summarize(runs.list_ends(job), timetables=timetables, now=now, since=start)
     if as_json:
@@ -185,9 +194,11 @@ def _job(name: str) -> Job:
     return next(job for job in JOBS if job.name == name)
 
 
-def _timetable(job: Job, target: Target) -> "Timetable | None":
-    """When a job should fire; None if it was deployed not to."""
+def _timetable(job: Job, runs: "RunStore", target: Target) -> "Timetable | None":
+    """When a job should have fired; None if it was deployed not to."""
+    from shared.domain.tick import EARLIEST
     from shared.operations.statistics import Timetable
+    from shared.runs.pauses import paused_spans
 
     cron, zone = job.cron, "UTC"
     if target.stage != DEMO_STAGE:
@@ -195,7 +206,8 @@ def _timetable(job: Job, target: Target) -> "Timetable | None":
         if not deployment.is_enabled(job.name):
             return None
         cron, zone = deployment.cron(job.name), deployment.output("Timezone") if job.follows_zone else "UTC"
-    return Timetable(cron=cron, zone=ZoneInfo(zone), delivery_window=job.delivery_window)
+    paused = paused_spans(runs, job.name, EARLIEST, runs.clock())
+    return Timetable(cron=cron, zone=ZoneInfo(zone), delivery_window=job.delivery_window, paused=paused)
 
 
 def _warn_of_no_slot(job: Job, at: datetime, target: Target) -> None:
