@@ -1,7 +1,7 @@
 """`arcade-jobs trigger`, `history`, `show`, `stats`: runs, present and past."""
 
 import re
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ from infra.cli.options import AnyJob, Json, OneJob, OneRun, Target, with_target
 from infra.cli.terminal import is_piped, out, print_json, print_lines, print_note, waiting_for
 from infra.jobs import JOBS, Job
 from infra.stage import DEMO_STAGE
-from shared.domain.errors import BadInputError
+from shared.domain.errors import BadInputError, NotReachableError
 from shared.domain.run import RunStatus
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ def read_since(text: str) -> datetime | timedelta:
         return int(age[1]) * UNITS[age[2]]
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise BadInputError(
             f"--since: {text!r} is no date such as 2026-01-12, no instant such as 2026-01-12T00:00:00Z, and no age such"
             " as 7d, 36h or 90m"
         ) from None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 Since = Annotated[
@@ -185,9 +185,13 @@ def show_statistics(job: AnyJob = None, *, since: Since = None, as_json: Json = 
 
 
 def _attempts(result: dict[str, Any], deployment: "Deployment") -> dict[str, Any]:
-    """What the run remembers of its attempts, should this not be the first."""
-    record = deployment.run_store().get(result["run_id"]) if result.get("attempt", 1) > 1 else None
-    return {"attempts": [attempt.to_json() for attempt in record.attempts]} if record else {}
+    """What the run remembers of its attempts, should this not be the first; nothing if that cannot be read."""
+    if result.get("attempt", 1) == 1:
+        return {}
+    with suppress(NotReachableError):  # the run is done, and its result is here
+        if record := deployment.run_store().get(result["run_id"]):
+            return {"attempts": [attempt.to_json() for attempt in record.attempts]}
+    return {}
 
 
 def _job(name: str) -> Job:
