@@ -89,8 +89,8 @@ def test_a_stack_of_an_older_version_is_named(stage: FakeStage) -> None:
 def test_the_commands_name_account_and_stack_before_they_show_what_they_did(command: Callable[..., Result]) -> None:
     paused = command("pause", JOB)
     assert paused.stderr.splitlines() == [
-        "no --reason: whoever is on call next will not know why; pause again with one",
         "account 123456789012, us-east-1, stack arcade-jobs-dev",
+        "no --reason: whoever is on call next will not know why; pause again with one",
     ]
     by = "noted: by arn:aws:iam::123456789012:user/operator"
     assert paused.stdout == f"prize-pool: was paused; its silence alarm is muted; {by}\n"
