@@ -13,7 +13,7 @@ from infra.cli.options import JOB_NAMES, Target, with_target
 from infra.cli.runs import Since, read_since, timetable_of
 from infra.cli.terminal import print_lines
 from infra.jobs import JOBS
-from infra.stage import DEMO_STAGE
+from infra.stage import REPLAY_STAGES
 from shared.domain.errors import ArcadeJobsError, BadInputError
 from shared.domain.run import RunStatus
 
@@ -49,7 +49,7 @@ def write_report(
 
     _check_writable(out)
     begins = read_since(since) if since is not None else SHOWN
-    deployment = None if target.stage == DEMO_STAGE else target.deployment()
+    deployment = None if target.stage in REPLAY_STAGES else target.deployment()
     with target.run_store() as runs:
         now = runs.clock()
         start = now - begins if isinstance(begins, timedelta) else begins
@@ -60,7 +60,7 @@ def write_report(
     report = Report(
         stage=target.stage,
         options=str(target),
-        where=str(deployment) if deployment else "three weeks of an arcade, replayed on this machine by make demo",
+        where=str(deployment) if deployment else f"replayed on this machine by {REPLAY_STAGES[target.stage]}",
         made_at=now,
         since=start,
         jobs=jobs,
@@ -78,7 +78,7 @@ def _read_jobs(runs: "RunStore", target: Target, *, since: datetime, now: dateti
     from infra.report.facts import JobFacts
     from shared.operations.statistics import summarize
 
-    timetables = {job.name: found for job in JOBS if (found := timetable_of(job, target))}
+    timetables = {job.name: found for job in JOBS if (found := timetable_of(job, runs, target))}
     statistics = {
         of_job.job: of_job for of_job in summarize(runs.list_ends(), timetables=timetables, now=now, since=since)
     }

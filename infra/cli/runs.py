@@ -145,8 +145,10 @@ def show_run(
     """One run: its errors and what to do, winners, counts, who asked and why, attempts."""
     from shared.operations.run_ids import find_run
 
-    if with_log and (as_json or target.stage == DEMO_STAGE):
-        raise BadInputError("--log: not with " + ("--json" if as_json else f"--stage {DEMO_STAGE}, which keeps no log"))
+    if with_log and as_json:
+        raise BadInputError("--log: not with --json; arcade-jobs logs --json prints the lines")
+    if with_log and target.stage in REPLAY_STAGES:
+        raise BadInputError(f"--log: not with --stage {target.stage}, which keeps no log")
     with target.run_store() as runs:
         record = find_run(runs, run_id)
     run = record.to_json() | {"attempts": [attempt.to_json() for attempt in record.attempts]}
