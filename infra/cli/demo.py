@@ -154,15 +154,18 @@ def _run(scenario: "Scenario", stage: str, console: Console, *, folder: Path) ->
         console.print("starting PostgreSQL ...")
         with postgres.serve(folder / "postgres") as server:
             console.print(f"creating database {database} ...")
-            url = server.create_database(database).render_as_string(hide_password=False)
+            unfinished = f"{database}_unfinished"
+            url = server.create_database(unfinished).render_as_string(hide_password=False)
             engine = open_engine(url, connections=2)
             try:
                 _commit_without_waiting(engine)
                 schema.upgrade(engine, timezone=scenario.zone)
                 with _progress(console, scenario.slots) as advance:
-                    return run_demo(engine, database_url=url, folder=left_in, scenario=scenario, report=advance)
+                    report = run_demo(engine, database_url=url, folder=left_in, scenario=scenario, report=advance)
             finally:
                 engine.dispose()
+            server.rename_database(unfinished, to=database)
+            return report
 
 
 def _commit_without_waiting(engine: Engine) -> None:

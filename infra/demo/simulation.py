@@ -16,7 +16,7 @@ REAL_DAYS = 21  # of the plays that are drawn from
 FIRST_DAY = date(2026, 1, 5)  # of those
 EARLIEST, LATEST = date(2000, 1, 1), date(2099, 12, 31)
 MOST_DAYS = 366
-MOST_PLAYS = 1_000_000  # they are held in memory
+MOST_PLAYS = 250_000  # they are held in memory: 200 MB
 AFTER_THE_LAST_DAY = timedelta(hours=4)  # its pools are settled, what was abandoned is deleted
 
 
