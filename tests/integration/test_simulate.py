@@ -56,6 +56,11 @@ def test_a_seed_draws_the_same_plays_and_a_load_as_many_as_it_says() -> None:
     assert len(first.slots) == len(set(first.slots)) == 3 * 24 + 5
 
 
+def test_a_simulation_ends_after_the_next_midnight_where_clocks_skip_one() -> None:
+    scenario = simulate(begins=date(2026, 9, 5), days=1, zone=ZoneInfo("America/Santiago"), load=0.1, seed=1)
+    assert scenario.slots[-1] == datetime(2026, 9, 7, 7, tzinfo=UTC)  # the 7th begins at 3 o'clock UTC
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
