@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -121,17 +122,17 @@ def print_report(report: "Report", console: Console, *, left_in: Path) -> None:
     )
     if without_points:
         console.print(
-            f"{without_points} were won with 0 points: nobody scored, and of equal scores the earliest wins.",
+            f"Won with 0 points: {without_points}; nobody scored more, and of equal scores the earliest wins.",
             soft_wrap=True,
         )
     for difference in report.differences:
         console.print(f"[red]not as expected:[/red] {difference}", soft_wrap=True)
     if not report.differences:
         console.print("[green]Every pool is exactly as expected, counted by Python alone.[/green]")
-    most = max(report.runs, key=lambda run: (run.counts or {}).get("pools_finalized", 0))
+    by_pools = sorted(report.runs, key=lambda run: (run.counts or {}).get("pools_finalized", 0))
     stage = f"--stage {left_in.name}"
     examples = {
-        f"show {most.run_id} {stage}": "a run with its whole result",
+        **{f"show {run.run_id} {stage}": "a run with its whole result" for run in by_pools[-1:]},
         f"history cleanup --limit 5 {stage}": "the last runs of a job",
         f"stats {stage} --json": "for other programs",
     }
@@ -154,15 +155,18 @@ def _run(scenario: "Scenario", stage: str, console: Console, *, folder: Path) ->
         console.print("starting PostgreSQL ...")
         with postgres.serve(folder / "postgres") as server:
             console.print(f"creating database {database} ...")
-            url = server.create_database(database).render_as_string(hide_password=False)
+            unfinished = f"{database}_unfinished"
+            url = server.create_database(unfinished).render_as_string(hide_password=False)
             engine = open_engine(url, connections=2)
             try:
                 _commit_without_waiting(engine)
                 schema.upgrade(engine, timezone=scenario.zone)
                 with _progress(console, scenario.slots) as advance:
-                    return run_demo(engine, database_url=url, folder=left_in, scenario=scenario, report=advance)
+                    report = run_demo(engine, database_url=url, folder=left_in, scenario=scenario, report=advance)
             finally:
                 engine.dispose()
+            server.rename_database(unfinished, to=database)
+            return report
 
 
 def _commit_without_waiting(engine: Engine) -> None:
@@ -197,12 +201,21 @@ def _winners_table(pools: "list[Pool]") -> Table:
     weekly = [pool for pool in pools if pool.settlement.period.type is PeriodType.WEEKLY]
     daily = [pool for pool in pools if pool.settlement.period.type is PeriodType.DAILY]
     shown = [*weekly, *(pool for pool in daily if pool.settlement.period == daily[-1].settlement.period)]
-    table = Table(title="Winners of each week and of the last day; time (n): the earliest of n equal scores")
+    table = Table(
+        title="Winners of each week and of the last day",
+        caption="time (n): the earliest of n equal scores",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name in ("period", "game", "winner", "score", "decided by", "games", "USDC"):
-        table.add_column(name, justify="right" if name in {"score", "games", "USDC"} else "left", no_wrap=True)
+        is_number = name in {"score", "games", "USDC"}
+        # Where there is little room a game's name is folded: nothing else may be cut.
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name != "game", overflow="fold")
     for period, pools_of_period in groupby(shown, key=lambda pool: pool.settlement.period):
-        is_week = period.type is PeriodType.WEEKLY
-        days = (f"{period.date:%d}-" if is_week else "") + f"{period.date + timedelta(days=6 * is_week):%d %b}"
+        last = period.date + timedelta(days=6 if period.type is PeriodType.WEEKLY else 0)
+        first = f"{period.date:%d}" if period.date.month == last.month else f"{period.date:%d %b}"
+        days = (f"{first}-" if period.date != last else "") + f"{last:%d %b}"
         for pool in pools_of_period:
             settlement = pool.settlement
             table.add_row(
@@ -219,7 +232,7 @@ def _winners_table(pools: "list[Pool]") -> Table:
 
 
 def _leaders_table(leaders: "list[Entry]") -> Table:
-    table = Table(title="All-time leaders")
+    table = Table(title="All-time leaders", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("game", "rank", "player", "score", "reached (UTC)"):
         table.add_column(name, justify="right" if name in {"rank", "score"} else "left", no_wrap=True)
     for game_type, entries in groupby(leaders, key=lambda entry: entry.game_type):

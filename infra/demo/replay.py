@@ -20,7 +20,6 @@ from infra.demo.plays import Play, Settlement
 from infra.jobs import JOBS, Job
 from shared.app import App
 from shared.domain.periods import Calendar, has_ended
-from shared.operations.slots import is_slot
 from shared.operations.slots import slots as slots_of
 
 if TYPE_CHECKING:
@@ -83,8 +82,7 @@ class Scenario:
 
 def list_slots(until: datetime, *, begins: datetime = FIRST_SLOT, zone: ZoneInfo = UTC_ZONE) -> list[datetime]:
     """The instants at which a job fires, from the first to the last."""
-    fired = (takewhile(lambda slot: slot <= until, slots_of(job.cron, _zone(job, zone), begins=begins)) for job in JOBS)
-    return sorted({slot for of_job in fired for slot in of_job})
+    return sorted({slot for job in JOBS for slot in _fires(job, zone, begins=begins, until=until)})
 
 
 def replay(
@@ -117,11 +115,12 @@ def replay(
     completed = _by_slot(plays, slots, lambda play: play.completed_at)
     events = {job: json.loads((EVENTS / f"{job.stem}.json").read_text(encoding="utf-8")) for job in JOBS}
     handlers = {job: job.load_handler() for job in JOBS}
+    fires = {job: set(_fires(job, zone, begins=slots[0], until=slots[-1])) for job in JOBS}
     for slot in slots:
         platform.receive(started=started.get(slot, []), completed=completed.get(slot, []))
         clock.set(slot + STARTS_AFTER)
         for job in JOBS:
-            if is_slot(job.cron, _zone(job, zone), slot):
+            if slot in fires[job]:
                 invocation = cast("LambdaContext", Invocation(aws_request_id=str(uuid4())))
                 replace(handlers[job], app=lambda: app)(_at(events[job], slot), invocation)
         yield slot
@@ -158,8 +157,10 @@ def _by_slot(
     return by_slot
 
 
-def _zone(job: Job, zone: ZoneInfo) -> ZoneInfo:
-    return zone if job.follows_zone else UTC_ZONE
+def _fires(job: Job, zone: ZoneInfo, *, begins: datetime, until: datetime) -> Iterator[datetime]:
+    """The slots of a job from one instant to another, both of them included."""
+    fired = slots_of(job.cron, zone if job.follows_zone else UTC_ZONE, begins=begins)
+    return takewhile(lambda slot: slot <= until, fired)
 
 
 def _at(event: dict[str, Any], slot: datetime) -> dict[str, Any]:

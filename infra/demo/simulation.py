@@ -9,15 +9,18 @@ from zoneinfo import ZoneInfo
 from infra.demo.count import count_settlements
 from infra.demo.plays import Play, load_plays
 from infra.demo.replay import Scenario, list_slots
+from infra.jobs import JOBS
 from shared.domain.errors import BadInputError
 from shared.domain.periods import Calendar
+from shared.operations.slots import slots as slots_of
 
 REAL_DAYS = 21  # of the plays that are drawn from
 FIRST_DAY = date(2026, 1, 5)  # of those
 EARLIEST, LATEST = date(2000, 1, 1), date(2099, 12, 31)
 MOST_DAYS = 366
-MOST_PLAYS = 1_000_000  # they are held in memory
-AFTER_THE_LAST_DAY = timedelta(hours=4)  # its pools are settled, what was abandoned is deleted
+MOST_PLAYS = 250_000  # they are held in memory: 200 MB
+AFTER_THE_LAST_SETTLEMENT = timedelta(hours=4)  # what was abandoned is deleted too
+[PRIZE_POOL] = [job for job in JOBS if job.name == "prize-pool"]
 
 
 def simulate(*, begins: date, days: int, zone: ZoneInfo, load: float, seed: int) -> Scenario:
@@ -49,12 +52,13 @@ def simulate(*, begins: date, days: int, zone: ZoneInfo, load: float, seed: int)
         for n in range(days)
         for _ in range(round(a_day * (n + 1)) - round(a_day * n))
     ]
-    ends_at = calendar.midnight(begins + timedelta(days=days))
+    # A midnight that clocks skip settles nothing: the one after it does.
+    settled_at = next(slots_of(PRIZE_POOL.cron, zone, begins=calendar.midnight(begins + timedelta(days=days))))
     return Scenario(
         plays=sorted(plays, key=lambda play: play.created_at),
         settlements=count_settlements(plays, zone),
         zone=zone,
-        slots=list_slots(ends_at + AFTER_THE_LAST_DAY, begins=calendar.midnight(begins), zone=zone),
+        slots=list_slots(settled_at + AFTER_THE_LAST_SETTLEMENT, begins=calendar.midnight(begins), zone=zone),
     )
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from infra.cli.demo import show_demo
 from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs
 from infra.local import postgres
+from shared.db.connection import open_engine
 from shared.domain.errors import ArcadeJobsError
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,17 @@ def wait_for(process: subprocess.Popen[str], line: str) -> None:
     assert line in (printed.strip() for printed in process.stdout), "it ended before"
 
 
+def what_is_left(folder: Path) -> dict[str, Any]:
+    """By a demo: its files, and in its database how many sessions there are."""
+    files = {path.name: path.read_bytes() for path in (folder / "demo").iterdir()}
+    with postgres.serve(folder / "postgres", environment={}) as server:
+        engine = open_engine(server.url("arcade_demo").render_as_string())
+        with engine.connect() as connection:
+            sessions = connection.scalar(text("SELECT count(*) FROM game_sessions"))
+        engine.dispose()
+    return {**files, "sessions": sessions}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
@@ -77,13 +90,13 @@ def test_a_demo_that_is_killed_at_any_moment_begins_anew(folder: Path) -> None:
         assert "Every pool is exactly as expected, counted by Python alone." in output
         winners.append((folder / "demo" / "winners.csv").read_text())
     assert winners[0] == winners[1]
-    left = {path.name: path.read_bytes() for path in (folder / "demo").iterdir()}
+    left = what_is_left(folder)
     with started(folder) as process:
         wait_for(process, "replayed until 2026-01-06")
         os.killpg(process.pid, signal.SIGINT)
         process.communicate()
-    assert {path.name: path.read_bytes() for path in (folder / "demo").iterdir()} == left
-    assert left.keys() == {"jobs.log", "runs.json", "winners.csv"}
+    assert what_is_left(folder) == left
+    assert left.keys() == {"jobs.log", "runs.json", "winners.csv", "sessions"}
     assert not postgres.is_running(folder / "postgres")
 
 
