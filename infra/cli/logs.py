@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import Target, with_target
+from infra.cli.options import OneRun, Target, with_target
 from infra.cli.terminal import print_lines, print_note, printable
-from infra.stage import DEMO_STAGE
-from shared.domain.errors import BadInputError
 from shared.operations.run_ids import find_run
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ app = typer.Typer()
 @app.command("logs")
 @with_target
 def show_log(
-    run_id: Annotated[str, typer.Argument(help="Such as prize-pool:2026-01-12T00:00Z; its beginning is enough.")],
+    run_id: OneRun,
     *,
     is_followed: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for more lines until the run ends.")
@@ -33,8 +31,6 @@ def show_log(
     target: Target,
 ) -> None:
     """The log of one run, of all its attempts."""
-    if target.stage == DEMO_STAGE:
-        raise BadInputError(f"--stage: {DEMO_STAGE!r} is the replay's, which keeps no log")
     deployment = target.deployment()
     record = find_run(deployment.run_store(), run_id)
     if is_followed:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from infra.cli.did import describe_counts, plural
 from infra.cli.tables import STYLES, table_of, took
+from infra.cli.terminal import printable
 from shared.domain.periods import PeriodType
 from shared.domain.run import RunStatus
 from shared.domain.tick import Trigger
@@ -95,7 +96,8 @@ def _problems(found: Sequence[Item], name: str, between: str, *, title: str) -> 
     table = table_of("where", "what", title=title)
     for item in found:
         table.add_row(
-            _where(item, between), Text(str(item.get(name, "")), style="red" if name == "error" else "yellow")
+            _where(item, between),
+            Text(printable(str(item.get(name, ""))), style="red" if name == "error" else "yellow"),
         )
     return table
 
@@ -163,7 +165,7 @@ def _facts(facts: Mapping[str, str]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(printable(value)))
     return table
 
 
@@ -178,7 +180,7 @@ def _attempts(attempts: Sequence[Item]) -> Table:
             attempt["started_at"][:19].replace("T", " "),
             finished[11:19] if finished else "",
             Text(str(status), style=STYLES[status]),
-            Text(attempt.get("error", "")),
+            Text(printable(attempt.get("error", ""))),
         )
     return table
 

@@ -16,6 +16,7 @@ from shared.domain.errors import BadInputError
 from shared.domain.run import RunStatus
 
 if TYPE_CHECKING:
+    from shared.operations.deployment import Deployment
     from shared.operations.statistics import JobStatistics, Timetable
 
 app = typer.Typer()
@@ -100,7 +101,7 @@ def trigger_job(
             f"to watch it: arcade-jobs show {result['run_id']}{target}",
         )
     else:
-        _print_run(result, target)
+        _print_run(result | _attempts(result, deployment), target)
     if not is_asynchronous and result["status"] != RunStatus.SUCCEEDED:
         raise typer.Exit(1)
 
@@ -136,12 +137,16 @@ def show_history(
 def show_run(
     run_id: OneRun,
     *,
+    with_log: Annotated[bool, typer.Option("--log", help="Its log too, as `logs` prints it.")] = False,
     as_json: Json = False,
     target: Target,
 ) -> None:
     """One run: its errors and what to do, winners, counts, who asked and why, attempts."""
     from shared.operations.run_ids import find_run
 
+    if with_log and as_json:
+        raise BadInputError("--log: not with --json; arcade-jobs logs --json prints the lines")
+    deployment = target.deployment() if with_log else None
     with target.run_store() as runs:
         record = find_run(runs, run_id)
     run = record.to_json() | {"attempts": [attempt.to_json() for attempt in record.attempts]}
@@ -149,6 +154,10 @@ def show_run(
         print_json(run)
     else:
         _print_run(run, target)
+    if deployment:
+        from infra.cli.logs import print_log_of
+
+        print_log_of(deployment, record)
 
 
 @app.command("stats")
@@ -160,7 +169,7 @@ def show_statistics(job: AnyJob = None, *, since: Since = None, as_json: Json = 
     begins = read_since(since) if since is not None else None
     with target.run_store() as runs:
         now = runs.clock()
-        timetables = {each.name: found for each in JOBS if (found := _timetable(each, target))}
+        timetables = {each.name: found for each in JOBS if (found := _timetable(each, target, now=now))}
         start = now - begins if isinstance(begins, timedelta) else begins
         statistics = summarize(runs.list_ends(job), timetables=timetables, now=now, since=start)
     if as_json:
@@ -174,21 +183,30 @@ def show_statistics(job: AnyJob = None, *, since: Since = None, as_json: Json = 
         _print_none(job, target)
 
 
+def _attempts(result: dict[str, Any], deployment: "Deployment") -> dict[str, Any]:
+    """What the run remembers of its attempts, should this not be the first."""
+    record = deployment.run_store().get(result["run_id"]) if result.get("attempt", 1) > 1 else None
+    return {"attempts": [attempt.to_json() for attempt in record.attempts]} if record else {}
+
+
 def _job(name: str) -> Job:
     return next(job for job in JOBS if job.name == name)
 
 
-def _timetable(job: Job, target: Target) -> "Timetable | None":
+def _timetable(job: Job, target: Target, *, now: datetime) -> "Timetable | None":
     """When a job should fire; None if it was deployed not to."""
     from shared.operations.statistics import Timetable
+    from shared.runs.pauses import paused_spans
+    from shared.runs.store import KEPT_FOR
 
-    cron, zone = job.cron, "UTC"
+    cron, zone, paused = job.cron, "UTC", list[tuple[datetime, datetime]]()
     if target.stage != DEMO_STAGE:
         deployment = target.deployment()
         if not deployment.is_enabled(job.name):
             return None
         cron, zone = deployment.cron(job.name), deployment.output("Timezone") if job.follows_zone else "UTC"
-    return Timetable(cron=cron, zone=ZoneInfo(zone), delivery_window=job.delivery_window)
+        paused = paused_spans(deployment.run_store(), job.name, now - KEPT_FOR, now)
+    return Timetable(cron=cron, zone=ZoneInfo(zone), delivery_window=job.delivery_window, paused=paused)
 
 
 def _warn_of_no_slot(job: Job, at: datetime, target: Target) -> None:

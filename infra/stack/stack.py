@@ -1,6 +1,6 @@
 """The stack: its parts put together, and the outputs by which the command finds them."""
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -19,9 +19,16 @@ class ArcadeJobsStack(Stack):
     """The scheduled jobs over one database, the table of their runs, and their monitoring."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings, code: lambda_.Code) -> None:
-        super().__init__(scope, id_, description="The background jobs of a pay-per-play arcade")
+        super().__init__(
+            scope,
+            id_,
+            description="The background jobs of a pay-per-play arcade",
+            termination_protection=settings.is_protected,
+        )
+        Tags.of(self).add("product", "arcade-jobs")
+        Tags.of(self).add("stage", settings.stage)
         runs = RunsTable(self, "Runs", target=settings.target)
-        database = _database(self, settings.database)
+        database = _database(self, settings)
         jobs = [
             ScheduledJob(
                 self,
@@ -34,14 +41,13 @@ class ArcadeJobsStack(Stack):
             )
             for choice in settings.jobs
         ]
-        notifications = Notifications(self, "Notifications", email=settings.alarm_email, slack=settings.slack)
+        notifications = Notifications(self, "Notifications", settings=settings)
         monitoring = Monitoring(
             self,
             "Monitoring",
             jobs=jobs,
-            topic=notifications.topic,
-            timezone=settings.timezone,
-            target=settings.target,
+            topics=notifications.topics,
+            settings=settings,
         )
 
         for scheduled in jobs:
@@ -59,18 +65,18 @@ class ArcadeJobsStack(Stack):
         CfnOutput(self, "RunsTableName", value=runs.table.table_name)
         if monitoring.stack_alarm_names:
             CfnOutput(self, "AlarmNames", value=",".join(monitoring.stack_alarm_names))
-        CfnOutput(self, "AlarmTopicArn", value=notifications.topic.topic_arn)
+        CfnOutput(self, "AlarmTopicArns", value=",".join(topic.topic_arn for topic in notifications.topics))
         CfnOutput(self, "DashboardName", value=monitoring.dashboard.dashboard_name)
         if settings.has_operations_api:
             api = OperationsApi(self, "OperationsApi", settings=settings, code=code, jobs=jobs, runs=runs)
             CfnOutput(self, "OperationsApiUrl", value=api.url)
 
 
-def _database(stack: Stack, choice: ExistingDatabase | NewDatabase | DatabaseUrl) -> Database:
-    match choice:
-        case ExistingDatabase():
-            return ImportedDatabase(stack, "Database", existing=choice)
-        case NewDatabase():
-            return AuroraDatabase(stack, "Database", new=choice)
-        case DatabaseUrl():
-            return UrlDatabase(stack, "Database", url=choice.url)
+def _database(stack: Stack, settings: Settings) -> Database:
+    match settings.database:
+        case ExistingDatabase() as existing:
+            return ImportedDatabase(stack, "Database", existing=existing)
+        case NewDatabase() as new:
+            return AuroraDatabase(stack, "Database", new=new, is_protected=settings.is_protected)
+        case DatabaseUrl(url=url):
+            return UrlDatabase(stack, "Database", url=url)

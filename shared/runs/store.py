@@ -216,7 +216,6 @@ class RunStore:
                 item["run_id"]["S"],
                 item["job"]["S"],
                 item["trigger"]["S"],
-                parse_instant(item["scheduled_at"]["S"]),
                 parse_instant(item["started_at"]["S"]),
                 status,
                 "dry_run" in item,

@@ -26,6 +26,7 @@ AWS = boto3.Session("testing", "testing", region_name=REGION)  # it reads the de
 NOW = datetime(2026, 1, 12, 9, tzinfo=UTC)
 SLOT = "2026-01-12T00:00:00Z"
 JOB = "prize-pool"
+REQUEST_ID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 QUARTER_HOUR = 900  # seconds, the time limit of the functions
 
 
@@ -81,7 +82,7 @@ class FakeFunctions:
         function, event = request["FunctionName"], json.loads(request["Payload"])
         self.received.append((function, event))
         if request["InvocationType"] == "Event":
-            return {"ResponseMetadata": {"RequestId": f"r{len(self.received)}"}}
+            return {"ResponseMetadata": {"RequestId": REQUEST_ID}}
         try:
             return {"Payload": BytesIO(json.dumps(self.behave(function, event)).encode())}
         except RuntimeError as error:
@@ -206,6 +207,7 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
     outputs = {
         "RunsTableName": "runs",
         "AlarmNames": "arcade-jobs-dev-dropped-events",
+        "Timezone": "Europe/London",
         "DashboardName": "arcade-jobs-dev",
     }
     alarms, logs = FakeAlarms(), FakeLogs()

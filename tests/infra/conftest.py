@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,16 +26,16 @@ Synthesize = Callable[..., Template]
 
 @pytest.fixture(scope="session")
 def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
-    """Make the template of a context, given as a mapping."""
-    made: dict[frozenset[tuple[str, str]], Template] = {}
+    """Make the template of a context, given as a mapping, and of more flags of the CDK."""
+    made: dict[str, Template] = {}
     stub = tmp_path_factory.mktemp("asset")
     (stub / "stub.py").write_text("")
 
-    def synthesize(context: dict[str, str]) -> Template:
-        key = frozenset(context.items())
+    def synthesize(context: dict[str, str], flags: Mapping[str, Any] | None = None) -> Template:
+        key = json.dumps([context, flags], sort_keys=True)
         if key not in made:
             out: Path = tmp_path_factory.mktemp("cdk")
-            app = App(context=CDK_CONTEXT, outdir=str(out), analytics_reporting=False)
+            app = App(context={**CDK_CONTEXT, **(flags or {})}, outdir=str(out), analytics_reporting=False)
             settings = read_settings(context, {})
             code = lambda_.Code.from_asset(str(stub))
             stack = ArcadeJobsStack(app, stack_name(settings.stage), settings=settings, code=code)

@@ -43,19 +43,21 @@ COMPARE = {
 PYTHON = Path(__file__).parents[2] / ".emulator" / "venv" / "bin" / "python"
 
 
-def evaluate(points: Sequence[bool | None], *, needed: int, missing: str) -> str | None:
-    """The state of an alarm that needs all of `needed` data points to breach, as CloudWatch evaluates it.
+def evaluate(points: Sequence[bool | None], *, needed: int, missing: str, to_alarm: int | None = None) -> str | None:
+    """The state of an alarm, as CloudWatch evaluates it.
 
     Args:
         points: of the whole evaluation range, the latest last; whether each breaches, None where there is none.
-        needed: evaluation periods and data points to alarm; older points are used only when so many are missing.
+        needed: evaluation periods; older points are used only when so many are missing.
         missing: how missing data are treated.
+        to_alarm: how many data points have to breach; None: all.
     """
     known = [point for point in points if point is not None][-needed:]
     holes = needed - len(known)
     if holes and missing in {"breaching", "notBreaching"}:
         known += [missing == "breaching"] * holes
-    return None if not known else "ALARM" if all(known) else "OK"
+    is_raised = all(known) if to_alarm in {None, needed} else sum(known) >= to_alarm
+    return None if not known else "ALARM" if is_raised else "OK"
 
 
 @pytest.mark.parametrize("row", MANUAL)
@@ -109,21 +111,23 @@ class Alarms:
         period = metric["Period"] // 60
         name = metric["MetricName"] if "MetricName" in metric else metric["Metric"]["MetricName"]
         needed = alarm["EvaluationPeriods"]
-        assert alarm.get("DatapointsToAlarm", needed) == needed
+        to_alarm = alarm["DatapointsToAlarm"]
 
         def read(periods: range) -> list[float | None]:
             ends = [minute - period * back for back in reversed(periods)]
             return [metrics.read(name, end - period, end, now=minute) for end in ends]
 
         values = read(range(needed))
-        if None in values and name in metrics.points:  # else older ones change nothing
+        if (
+            None in values and name in metrics.points and to_alarm == needed
+        ):  # else older ones change nothing, or little
             values = read(range(needed, needed + LOOKED_BACK)) + values
         if any(re.fullmatch(r"FILL\(\w+, 0\)", query.get("Expression", "")) for query in alarm.get("Metrics", [])):
             # A metric without any data in the range has nothing to fill.
             values = [value or 0 for value in values] if any(value is not None for value in values) else values
         breaches = COMPARE[alarm["ComparisonOperator"]]
         points = [None if value is None else breaches(value, alarm["Threshold"]) for value in values]
-        return evaluate(points, needed=needed, missing=alarm["TreatMissingData"])
+        return evaluate(points, needed=needed, missing=alarm["TreatMissingData"], to_alarm=to_alarm)
 
     def watch(self, metrics: Metrics, *, since: int, until: int) -> Iterator[tuple[int, str, set[str]]]:
         """Each minute at which the composite changed and so notified: its state, and the alarms that are raised."""
@@ -198,8 +202,8 @@ def test_s03_ten_more_failures_add_no_notification_and_recovery_sends_one(synthe
 
 
 @pytest.mark.parametrize("name", JOB)
-def test_s03_a_failure_notifies_once_until_its_dead_letter_is_gone(synthesize, name):
-    """The alarm on errors ends after minutes; by then the one on dead letters is raised."""
+def test_s03_a_failure_notifies_once_when_it_is_dead_lettered_and_once_when_that_is_gone(synthesize, name):
+    """While the platform still retries nobody is notified."""
     job = JOB[name]
     metrics = succeeded_until(job, STARTED + 10 * DAY)
     for attempt_at in (0, 1, 3):
@@ -207,7 +211,33 @@ def test_s03_a_failure_notifies_once_until_its_dead_letter_is_gone(synthesize, n
     for minute in range(STARTED + 11, STARTED + 5 * HOUR):
         metrics.put("ApproximateNumberOfMessagesVisible", minute)
     watched = Alarms(synthesize(EXISTING), job).watch(metrics, since=STARTED, until=STARTED + DAY)
-    assert [(state, raised) for _, state, raised in watched] == [("ALARM", {"errors"}), ("OK", set())]
+    [(raised_at, *raised), (_, *over)] = watched
+    assert (raised, over) == (["ALARM", {"dead-letters"}], ["OK", set()])
+    assert raised_at >= STARTED + 11
+
+
+@pytest.mark.parametrize("name", JOB)
+def test_a_failure_that_a_retry_mends_notifies_nobody(synthesize, name):
+    metrics = succeeded_until(JOB[name], STARTED + 2 * DAY)
+    for attempt_at in (0, 1):
+        metrics.put("Errors", STARTED + 7 + attempt_at)
+        metrics.put("RunFailed", STARTED + 7 + attempt_at)
+    assert list(Alarms(synthesize(EXISTING), JOB[name]).watch(metrics, since=STARTED, until=STARTED + DAY)) == []
+
+
+@pytest.mark.parametrize("metric", ["PoolsWithoutWinner", "EntriesPassedOver", "PoolsDueAfterRun", "Duration"])
+def test_the_same_on_three_days_is_one_message_and_one_when_a_run_is_well(synthesize, metric):
+    job = JOB["prize-pool"]
+    bad = 0.9 * job.timeout.total_seconds() * 1000 if metric == "Duration" else 1
+    metrics = succeeded_until(job, STARTED + 10 * DAY)
+    for day in range(10):
+        metrics.put(metric, STARTED + day * DAY + 1, bad if day in {2, 3, 4} else 0)
+    watched = list(Alarms(synthesize(EXISTING), job).watch(metrics, since=STARTED, until=STARTED + 9 * DAY))
+    assert [state for _, state, _ in watched] == ["ALARM", "OK"]
+    assert STARTED + 2 * DAY < watched[0][0] <= STARTED + 2 * DAY + STEP
+    assert (
+        STARTED + 5 * DAY < watched[1][0] <= STARTED + 5 * DAY + 4 * HOUR
+    )  # the first run that is well, and its window
 
 
 @pytest.mark.parametrize("name", JOB)

@@ -18,7 +18,7 @@ from shared.operations.api import OperationsApi
 from shared.operations.schedule import pause
 from tests.fakes import save_run, scheduled_event
 from tests.fakes.function_url import CALLER, Answer, FunctionUrl
-from tests.fakes.stage import JOB, NOW, SLOT, FakeStage
+from tests.fakes.stage import JOB, NOW, REQUEST_ID, SLOT, FakeStage
 from tests.integration.test_status import run
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -81,7 +81,7 @@ def test_health_is_503_when_a_job_is_silent_or_has_dead_letters(url: FunctionUrl
     check(answer, "GET", "/api/health")
     assert (answer.status, answer.body["status"]) == (503, "unhealthy")
     assert {job["job"]: job["problems"] for job in answer.body["jobs"]} == {
-        "prize-pool": ["last succeeded 29.0 hours ago; no more than 28 may pass"],
+        "prize-pool": ["silent for 29.0 hours; no more than 28 may pass"],
         "leaderboard": ["dead-lettered events: 1"],  # deployed to be off: its silence is none
         "cleanup": ["has never succeeded"],
     }
@@ -134,7 +134,7 @@ def test_a_trigger_queues_one_event_and_names_the_run_that_will_appear(url: Func
     answer = url.request("POST", f"/api/jobs/trigger/{JOB}", body)
     check(answer, "POST", "/api/jobs/trigger/{job}")
     assert answer.status == 202
-    assert answer.body == {"job": JOB, "status": "queued", "request_id": "r1", "run_id": A_RUN}
+    assert answer.body == {"job": JOB, "status": "queued", "request_id": REQUEST_ID, "run_id": A_RUN}
     assert answer.headers["Location"] == "/api/jobs/runs/prize-pool%3A2026-01-12T00%3A00Z"
     event = {"trigger": "manual", "actor": CALLER, "time": "2026-01-12T00:00:30Z", "reason": "missed"}
     assert stage.functions.received == [(JOB, event)]
@@ -145,7 +145,7 @@ def test_a_run_for_no_slot_has_the_id_of_its_request(
     url: FunctionUrl, stage: FakeStage, body: str | bytes | None
 ) -> None:
     answer = url.request("POST", "/api/jobs/trigger/cleanup", body)
-    assert (answer.status, answer.body["run_id"]) == (202, "cleanup:r1")
+    assert (answer.status, answer.body["run_id"]) == (202, f"cleanup:{REQUEST_ID}")
     [(function, event)] = stage.functions.received
     assert (function, event["actor"]) == ("cleanup", CALLER)
 

@@ -169,8 +169,8 @@ def test_money_scores_addresses_and_ids_are_on_one_line(width: int) -> None:
 @pytest.mark.parametrize("width", [80, 120, UNFOLDED])
 def test_no_word_of_a_history_is_folded(width: int) -> None:
     words = draw(history(), width=width).split()
-    for word in ("leaderboard:2026-01-12T00:00Z", "prize-pool:0f1e2d3c", "cleanup:0f1e2d3c", "incomplete,", "abandoned,",
-                 "900.0", "123,456,789", "orphaned", "warnings"):  # fmt: skip
+    for word in ("leaderboard:2026-01-12T00:00Z", "prize-pool:0f1e2d3c", "cleanup:0f1e2d3c", "incomplete,",
+                 "abandoned,", "900.0", "123,456,789", "orphaned", "warnings"):  # fmt: skip
         assert word in words
 
 
