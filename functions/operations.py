@@ -24,7 +24,8 @@ def build_api(env: Mapping[str, str]) -> OperationsApi:
     """Build the endpoints from the environment of the function (`infra/stack/operations_api.py`).
 
     Args:
-        env: `DEPLOYMENT`, the stage and the outputs of its stack as JSON; `JOBS`, the names of the jobs; `AWS_REGION`.
+        env: `DEPLOYMENT`, the stage and the outputs of its stack as JSON; `JOBS`, the names of the jobs; `AWS_REGION`;
+            on the laptop cloud `AWS_ENDPOINT_URL`.
     """
     session, region = Session(), env["AWS_REGION"]
 
@@ -34,7 +35,12 @@ def build_api(env: Mapping[str, str]) -> OperationsApi:
             service, region_name=region, endpoint_url=endpoint_url, config=config.merge(TIMEOUTS)
         )
 
-    deployment = Deployment(**json.loads(env["DEPLOYMENT"]), region=region, create_client=create_client, endpoint=None)
+    deployment = Deployment(
+        **json.loads(env["DEPLOYMENT"]),
+        region=region,
+        create_client=create_client,
+        endpoint=env.get("AWS_ENDPOINT_URL"),
+    )
     return OperationsApi(deployment, jobs=env["JOBS"].split(","), clock=lambda: datetime.now(UTC))
 
 

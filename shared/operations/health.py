@@ -12,6 +12,10 @@ from shared.operations.status import JobStatus, read_status
 from shared.runs.record import format_instant
 
 HOUR = timedelta(hours=1)
+FROM_STATUS = (
+    *("schedule", "last_success_age_seconds", "silence_seconds", "silent_after_seconds"),
+    *("dead_letters", "alarms"),
+)
 RECENT = 100  # runs of each job, of which the success rate and the metrics are
 
 
@@ -24,25 +28,18 @@ class JobHealth:
 
     Attributes:
         status: of the job.
-        silent_after: how long no run may succeed; None: nothing watches it.
         statistics: of its recent runs; None: it has none.
     """
 
     status: JobStatus
-    silent_after: timedelta | None
     statistics: JobStatistics | None
 
     @property
     def problems(self) -> list[str]:
         """One line each; none while the job is healthy."""
         status, problems = self.status, []
-        if status.schedule.state is State.ON and self.silent_after is not None:
-            age = status.last_success_age
-            if age is None:
-                problems.append("has never succeeded")
-            elif age > self.silent_after:
-                limit = self.silent_after / HOUR
-                problems.append(f"last succeeded {age / HOUR:.1f} hours ago; no more than {limit:.0f} may pass")
+        if status.schedule.state is State.ON and status.is_silent:
+            problems.append(_silence(status.silence, status.silent_after))
         if status.dead_letters:
             problems.append(f"dead-lettered events: {status.dead_letters}")
         return problems
@@ -55,12 +52,8 @@ class JobHealth:
             "job": self.status.job,
             "is_healthy": not self.problems,
             "problems": self.problems,
-            "schedule": status["schedule"],
-            "last_success_age_seconds": status["last_success_age_seconds"],
-            "silent_after_seconds": self.silent_after // timedelta(seconds=1) if self.silent_after else None,
+            **{name: status[name] for name in FROM_STATUS},
             "success_rate": statistics.get("success_rate"),
-            "dead_letters": status["dead_letters"],
-            "alarms": status["alarms"],
             "metrics": statistics,
         }
 
@@ -104,10 +97,15 @@ def read_health(deployment: Deployment, jobs: Sequence[str], *, now: datetime) -
         jobs=[
             JobHealth(
                 status=of_job,
-                silent_after=deployment.silent_after(of_job.job),
                 statistics=next(iter(summarize(store.list_runs(of_job.job, limit=RECENT))), None),
             )
             for of_job in status.jobs
         ],
         as_of=now,
     )
+
+
+def _silence(silence: timedelta | None, limit: timedelta | None) -> str:
+    if silence is None or limit is None:
+        return "has never succeeded"
+    return f"silent for {silence / HOUR:.1f} hours; no more than {limit / HOUR:.0f} may pass"

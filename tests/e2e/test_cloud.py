@@ -18,9 +18,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 from sqlalchemy import Engine, NullPool, text
 
@@ -29,6 +34,7 @@ from infra.cli.app import main
 from infra.cli.local import guide
 from infra.deployed.dead_letters import DeadLetter, RedriveResult, list_dead_letters, redrive
 from infra.deployed.lookup import find_deployment
+from infra.jobs import JOBS
 from infra.local import cloud as laptop
 from infra.local import emulator, postgres
 from infra.local.cdk import Cdk
@@ -47,7 +53,7 @@ from tests.sql import open_database
 pytestmark = pytest.mark.xdist_group("cloud")
 
 EVENTS = Path(__file__).parents[2] / "events"
-EVERY_MINUTE = {"schedule.leaderboard": "* * * * *"}
+CHOICES = {"schedule.leaderboard": "* * * * *", "operationsApi": "true"}
 SOON = 30.0  # seconds; only a failing test waits so long
 NEXT_MINUTE = 90.0  # seconds: a minute, a sweep of the emulator, a cold start
 
@@ -72,7 +78,7 @@ class LaptopCloud:
         reported: list[str] = []
         laptop.up(
             folder=self.folder,
-            context=EVERY_MINUTE | context,
+            context=CHOICES | context,
             environment={},
             prepare_database=schema.upgrade,
             report=reported.append,
@@ -103,6 +109,20 @@ class LaptopCloud:
                             now=datetime.now(UTC))  # fmt: skip
         return trigger(self.deployment, job, made, is_asynchronous=is_asynchronous, report=lambda _: None)
 
+    def request(self, method: str, path: str, body: str = "") -> tuple[int, Any]:
+        """A signed request to the operations endpoints, sent to the emulator under the name of the function URL."""
+        signed = AWSRequest(method, f"{self.deployment.output('OperationsApiUrl').rstrip('/')}{path}", data=body)
+        credentials = emulator.session().get_credentials()
+        assert credentials is not None
+        SigV4Auth(credentials, "lambda", emulator.REGION).add_auth(signed)
+        headers = {**dict(signed.headers), "Host": urlsplit(str(signed.url)).netloc}
+        request = Request(f"{self.deployment.endpoint}{path}", body.encode() or None, headers, method=method)
+        try:
+            with urlopen(request) as response:
+                return response.status, json.load(response)
+        except HTTPError as error:
+            return error.code, json.load(error)
+
     def dead_letters(self) -> list[DeadLetter]:
         return list_dead_letters(self.deployment, "cleanup", now=datetime.now(UTC))
 
@@ -118,14 +138,14 @@ class LaptopCloud:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaptopCloud]:
-    """From nothing: no server, no emulator, no bootstrap; the ranking every minute."""
+    """From nothing: no server, no emulator, no bootstrap; the ranking every minute, and the operations endpoints."""
     folder, begun_at = tmp_path_factory.mktemp("cloud"), datetime.now(UTC)
     try:
         laptop.up(
             folder=folder,
             port=0,
             settings={"LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2"},
-            context=EVERY_MINUTE,
+            context=CHOICES,
             environment={},
             prepare_database=schema.upgrade,
             report=lambda _: None,
@@ -205,6 +225,16 @@ def test_an_asynchronous_trigger_is_queued_and_runs_under_the_id_that_it_was_tol
     assert queued["status"] == "queued"
     run = eventually(lambda: cloud.run(queued["run_id"]))
     assert run.trigger == Trigger.MANUAL
+
+
+def test_the_endpoints_trigger_a_run_and_show_it(cloud: LaptopCloud) -> None:
+    status, queued = cloud.request("POST", "/api/jobs/trigger/cleanup", '{"time": "2026-01-15T03:01:00Z"}')
+    assert (status, queued["run_id"]) == (202, "cleanup:2026-01-15T03:01Z")
+    path = f"/api/jobs/runs/{queued['run_id']}"
+    run = eventually(lambda: (found := cloud.request("GET", path))[0] == 200 and found[1]["finished_at"] and found[1])
+    assert (run["trigger"], run["status"]) == ("manual", "succeeded")
+    assert [job["job"] for job in cloud.request("GET", "/api/health")[1]["jobs"]] == [job.name for job in JOBS]
+    assert cloud.request("GET", "/api/jobs/history?limit=ten")[0] == 400
 
 
 def test_a_trigger_reports_in_one_line_why_a_function_refused(cloud: LaptopCloud) -> None:

@@ -1,10 +1,17 @@
 """The operations endpoints as they are deployed: off by default, and a function that reads, and invokes the jobs."""
 
 import json
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
+from shared.operations.api import OperationsApi
+from tests.fakes import save_run
+from tests.fakes.function_url import FunctionUrl
+from tests.fakes.stage import NOW, make_stage
 from tests.infra.template import EXISTING, JOB_NAMES, NEW, ON_LAPTOP, joined
+from tests.integration.test_status import run
 
 ON = {"operationsApi": "true"}
 # Two schedules beside a rule, every kind of output, and the longest names.
@@ -93,6 +100,35 @@ def test_its_variables_name_every_output_that_status_and_health_need_and_fit(syn
     needed = {name for name in template.body["Outputs"] if not name.startswith("Database")} - {"OperationsApiUrl"}
     assert set(deployment["outputs"]) == needed
     assert len(f"DEPLOYMENT{longest(template, variables['DEPLOYMENT'])}JOBS{variables['JOBS']}") < MOST - 100
+
+
+def test_its_requests_call_exactly_the_actions_that_its_role_allows(synthesize, dynamodb):
+    called: set[str] = set()
+    stage = make_stage(dynamodb)
+    create_client = stage.deployment.create_client
+    deployment = replace(
+        stage.deployment, create_client=lambda service, **_: Recording(service, create_client(service), called)
+    )
+    url = FunctionUrl(handler=OperationsApi(deployment, jobs=JOB_NAMES, clock=lambda: NOW))
+    save_run(stage.runs, run("cleanup:a"))
+    for path in ("health", "jobs/status", "jobs/history", "jobs/history?job=cleanup", "jobs/runs/cleanup:a"):
+        assert url.request("GET", f"/api/{path}").content_type == "application/json", path
+    assert url.request("POST", "/api/jobs/trigger/cleanup").status == 202
+    assert called == {action for action in allowed(synthesize(LARGEST)) if not action.startswith("logs:")}
+
+
+@dataclass
+class Recording:
+    """A client that notes the actions that its calls need."""
+
+    service: str
+    client: Any
+    called: set[str]
+
+    def __getattr__(self, call):
+        action = {"invoke": "InvokeFunction"}.get(call, "".join(word.capitalize() for word in call.split("_")))
+        self.called.add(f"{self.service}:{action}")
+        return getattr(self.client, call)
 
 
 def longest(template, joined):

@@ -81,7 +81,7 @@ def test_health_is_503_when_a_job_is_silent_or_has_dead_letters(url: FunctionUrl
     check(answer, "GET", "/api/health")
     assert (answer.status, answer.body["status"]) == (503, "unhealthy")
     assert {job["job"]: job["problems"] for job in answer.body["jobs"]} == {
-        "prize-pool": ["last succeeded 29.0 hours ago; no more than 28 may pass"],
+        "prize-pool": ["silent for 29.0 hours; no more than 28 may pass"],
         "leaderboard": ["dead-lettered events: 1"],  # deployed to be off: its silence is none
         "cleanup": ["has never succeeded"],
     }
