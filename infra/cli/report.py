@@ -36,7 +36,7 @@ NO_DATABASE = "the stack created no database, and DATABASE_URL is not set; set i
 @with_target
 def write_report(
     *,
-    out: Annotated[Path, typer.Option(help="The file to write; one that is there is replaced.")],
+    out: Annotated[Path, typer.Option(help="The file; one that is there is replaced.")] = Path("report.html"),
     since: Since = None,
     target: Target,
 ) -> None:

@@ -185,11 +185,18 @@ def test_what_needs_a_person_comes_first_with_the_command_to_type(whole: Parsed)
     page = "".join(whole.text)
     for line in (
         "the last run of leaderboard is failed: arcade-jobs show leaderboard:2026-01-26T09:30Z --stage dev",
-        "1 slot of leaderboard missed: arcade-jobs trigger leaderboard --stage dev",
+        "1 slot of leaderboard missed since its last success: arcade-jobs trigger leaderboard --stage dev",
         "1 dead letter: arcade-jobs dead-letters list --stage dev",
         "2 pools due: arcade-jobs trigger prize-pool --stage dev",
     ):
         assert line in page
+
+
+def test_a_missed_slot_that_a_later_run_made_up_for_needs_nobody() -> None:
+    job = facts("leaderboard", run("leaderboard", NOW), missed=(NOW - timedelta(days=9),))
+    assert job.statistics is not None
+    done = replace(job, runs=(), statistics=replace(job.statistics, last_success_at=NOW))
+    assert "Nothing needs attention" in render(report(jobs=[done]))
 
 
 def test_a_stage_without_anything_is_a_page_that_says_so() -> None:
