@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import db, dead_letters, local, report, runs, schedules
+from infra.cli import db, dead_letters, local, logs, report, runs, schedules
 from infra.cli.terminal import err, print_lines
 from shared.domain.errors import ArcadeJobsError, BadInputError, NotReachableError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Operate the arcade's background jobs.",
     epilog="Exit codes: 0 done, 1 a run or a check did not succeed, 2 bad usage, 3 not reachable, 130 interrupted.",
 )
-for group in (runs, schedules, dead_letters, report, db, local):
+for group in (runs, logs, schedules, dead_letters, report, db, local):
     app.add_typer(group.app)
 
 BAD_USAGE = 2  # what Typer exits with, too

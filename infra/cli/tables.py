@@ -1,7 +1,6 @@
 """Runs and statistics as tables for a terminal: whole at 80 columns, a line for each run when they are piped."""
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
 from math import floor
 from typing import TYPE_CHECKING, Literal
 
@@ -16,9 +15,7 @@ from shared.operations.run_ids import short_id
 from shared.runs.record import RunRecord
 
 if TYPE_CHECKING:
-    from infra.deployed.dead_letters import DeadLetter
     from shared.operations.statistics import JobStatistics
-    from shared.operations.status import Status
 
 MINUTE = "%Y-%m-%d %H:%M"
 A_SECOND = 1000  # milliseconds
@@ -121,63 +118,3 @@ def _count(job: "JobStatistics", name: str) -> str:
     if name == "missed":
         return "unknown" if job.missed is None else f"{len(job.missed):,}"
     return f"{job.by_status[RunStatus(name)] if name in RunStatus.__members__.values() else getattr(job, name):,}"
-
-
-def status_table(status: "Status", *, stack: str) -> Table:
-    """One line for each job; the names of alarms without their common prefix."""
-    from shared.operations.schedule import SilenceAlarm, State
-
-    title = f"{stack} at {status.jobs[0].as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, collapse_padding=True, pad_edge=False)
-    for name in ("job", "schedule", "runs", "last success", "dead letters", "alarms"):
-        is_whole = name in {"job", "schedule", "alarms"}
-        table.add_column(name, justify="right" if name == "dead letters" else "left", no_wrap=is_whole, overflow="fold")
-    for job in status.jobs:
-        schedule = job.schedule
-        raised = "\n".join(name.removeprefix(f"{stack}-{job.job}-") for name in job.alarms)
-        shown = [*job.running, *([job.last_run] if job.last_run and job.last_run not in job.running else [])]
-        table.add_row(
-            job.job,
-            Text.assemble(
-                (str(schedule.state), "green" if schedule.state is State.ON else "yellow"),
-                ("\nsilence alarm muted", "yellow") if schedule.silence_alarm is SilenceAlarm.MUTED else "",
-                f"\n{schedule.expression}\n{schedule.zone}",
-            ),
-            Text("\n").join(_status_and_age(run, job.as_of) for run in shown) if shown else "none",
-            f"{_age(job.last_success_age)} ago" if job.last_success_age is not None else Text("none", style="yellow"),
-            Text(str(job.dead_letters), style="red" if job.dead_letters else ""),
-            Text(raised or "none", style="red" if raised else ""),
-        )
-    if status.alarms:
-        table.caption = Text(
-            "Raised for all jobs: " + ", ".join(name.removeprefix(f"{stack}-") for name in status.alarms), style="red"
-        )
-    return table
-
-
-def dead_letters_table(dead_letters: Sequence["DeadLetter"]) -> Table:
-    """One line for each dead letter: which event, why it is there, and whether it can be sent again."""
-    table = Table(title=f"{len(dead_letters)} dead letters" if len(dead_letters) > 1 else None, box=SIMPLE_HEAD)
-    for name in ("job", "time of the event", "queued (UTC)", "received", "why"):
-        is_whole = name in {"job", "queued (UTC)"}
-        table.add_column(name, justify="right" if name == "received" else "left", no_wrap=is_whole, overflow="fold")
-    for found in dead_letters:
-        why = Text(found.reason)
-        if found.malformed:
-            why.append(f"\nmalformed, message {found.id}: {found.malformed}", style="red")
-        table.add_row(found.job, found.time or "", f"{found.sent_at:{MINUTE}}", str(found.received), why)
-    return table
-
-
-def _status_and_age(run: RunRecord, as_of: datetime) -> Text:
-    """The status of a run and, below it, its age."""
-    remark = " (dry run)" if run.dry_run else ""
-    return Text.assemble((f"{run.status}{remark}", STYLES[run.status]), f"\n{_age(as_of - run.started_at)} ago")
-
-
-def _age(age: timedelta) -> str:
-    """In the largest unit of which there are at least two: `26 h`, `90 min`, `40 s`."""
-    for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
-        if age >= 2 * unit:
-            return f"{age // unit} {name}"
-    return f"{max(age // timedelta(seconds=1), 0)} s"

@@ -142,8 +142,10 @@ def _plain_values(request: Mapping[str, Any]) -> PlainItem:
 
 
 def _attributes(item: PlainItem) -> Item:
-    return {name: {"SS": value} if _is_set(value) else write_attribute(value) for name, value in item.items()}
+    # Most are texts; those of 50,000 runs are converted for each statistics.
+    return {name: {"S": value} if type(value) is str else _attribute(value) for name, value in item.items()}
 
 
-def _is_set(value: Any) -> bool:
-    return isinstance(value, list) and isinstance(value[0], str)
+def _attribute(value: Any) -> Mapping[str, Any]:
+    is_set = isinstance(value, list) and isinstance(value[0], str)
+    return {"SS": value} if is_set else write_attribute(value)

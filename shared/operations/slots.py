@@ -55,9 +55,14 @@ def is_slot(cron: str, zone: ZoneInfo, at: datetime) -> bool:
 
 def longest_gap(cron: str, zone: ZoneInfo, *, begins: datetime) -> timedelta:
     """The longest time between two slots that follow each other, among those of the year after an instant."""
+    # The minutes are the same in every hour, so one slot an hour is enough: half a million would take seconds.
+    minutes = sorted(CronSim(cron, begins).minutes)
+    first_minutes = " ".join([str(minutes[0]), *cron.split()[1:]])
     longest = timedelta()
-    for before, after in pairwise(slots(cron, zone, begins=begins)):
+    for before, after in pairwise(slots(first_minutes, zone, begins=begins)):
         longest = max(longest, after - before)
         if after - begins > A_YEAR:
             break
-    return longest
+    between_hours = longest - timedelta(minutes=minutes[-1] - minutes[0])
+    within_an_hour = (timedelta(minutes=later - earlier) for earlier, later in pairwise(minutes))
+    return max([between_hours, *within_an_hour])

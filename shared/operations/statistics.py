@@ -114,11 +114,13 @@ def summarize(
 def _missed(
     timetable: Timetable, job: str, stored: Sequence[RunRecord | RunEnd], *, now: datetime, since: datetime | None
 ) -> list[datetime]:
-    scheduled = [record.scheduled_at for record in stored if record.trigger == Trigger.SCHEDULED]
-    if not scheduled:
+    # The id of a scheduled run ends with its slot, always of the same width.
+    first = min((record.run_id for record in stored if record.trigger == Trigger.SCHEDULED), default=None)
+    if first is None:
         return []
-    begins = max(min(scheduled), since) if since else min(scheduled)
-    return timetable.missed(job=job, run_ids={record.run_id for record in stored}, begins=begins, now=now)
+    begins = datetime.fromisoformat(first.removeprefix(f"{job}:"))
+    run_ids = {record.run_id for record in stored}
+    return timetable.missed(job=job, run_ids=run_ids, begins=max(begins, since or begins), now=now)
 
 
 def _summarize(job: str, records: list[RunRecord | RunEnd], missed: Sequence[datetime] | None) -> JobStatistics:

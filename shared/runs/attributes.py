@@ -11,12 +11,12 @@ def write_attribute(value: Any) -> dict[str, Any]:
         TypeError: it is no truth value, number, text, set of texts, or list or map of these.
     """
     match value:
+        case str():  # first: most are
+            return {"S": value}
         case bool():
             return {"BOOL": value}
         case int():
             return {"N": str(value)}
-        case str():
-            return {"S": value}
         case frozenset():
             return {"SS": sorted(value)}
         case list():

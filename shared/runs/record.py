@@ -141,7 +141,6 @@ class RunEnd(NamedTuple):
     run_id: str
     job: str
     trigger: str
-    scheduled_at: datetime
     started_at: datetime
     status: RunStatus
     dry_run: bool

@@ -176,7 +176,7 @@ class RunStore:
         except (BotoCoreError, ClientError) as error:
             raise RunStoreError(_describe(error)) from error
         item = response.get("Item")
-        if item is None or self._has_expired(item):
+        if item is None or "history" not in item or self._has_expired(item):  # a note of a pause is in no history
             return None
         return self._record(item)
 
@@ -216,7 +216,6 @@ class RunStore:
                 item["run_id"]["S"],
                 item["job"]["S"],
                 item["trigger"]["S"],
-                parse_instant(item["scheduled_at"]["S"]),
                 parse_instant(item["started_at"]["S"]),
                 status,
                 "dry_run" in item,

@@ -239,14 +239,14 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_o
 
 
 def test_a_pause_turns_a_schedule_off_and_a_resume_turns_it_on(cloud: LaptopCloud) -> None:
-    assert pause(cloud.deployment, "prize-pool").state is State.ON
+    assert pause(cloud.deployment, "prize-pool", reason="rehearsal", now=datetime.now(UTC)).before.state is State.ON
     paused = cloud.status("prize-pool").schedule
     assert (paused.state, paused.silence_alarm, paused.expression) == (
         State.PAUSED,
         SilenceAlarm.NONE,
         "cron(0 0 * * ? *)",
     )
-    assert resume(cloud.deployment, "prize-pool") == paused
+    assert resume(cloud.deployment, "prize-pool", now=datetime.now(UTC)).before == paused
     assert cloud.status("prize-pool").schedule.state is State.ON
 
 

@@ -51,8 +51,9 @@ def raise_unreachable(*_: Any) -> None:
 
 
 def read_log(captured: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The log lines, and the lines of metrics."""
+    """The log lines but that of the start, and the lines of metrics."""
     lines = [json.loads(line) for line in captured.splitlines()]
+    lines = [line for line in lines if line.get("message") != "run started"]
     return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line]
 
 
@@ -290,3 +291,13 @@ def test_a_run_whose_start_or_end_alone_is_not_recorded_is_counted_too(
     run(runner, BY_HAND, lambda _: DONE)
     _, metrics = read_log(capsys.readouterr().out)
     assert counts(*metrics)["RunNotRecorded"] == 1
+
+
+def test_a_run_logs_its_start_with_what_its_lines_are_found_by(
+    runner: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that is killed logs nothing else."""
+    run(runner, SCHEDULED, lambda _: DONE)
+    started, *_ = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (started["message"], started["attempt"]) == ("run started", 1)
+    assert (started["run_id"], started["job"], started["function_request_id"]) == (RUN_ID, "prize-pool", "r-1")
