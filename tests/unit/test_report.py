@@ -143,7 +143,18 @@ def test_an_age_is_in_hours_and_then_in_days() -> None:
 @pytest.fixture(scope="module")
 def whole() -> Parsed:
     """A page with everything, hostile names wherever a name can be."""
-    letter = DeadLetter(id="1", job="cleanup", event=None, reason=HOSTILE, malformed=None, received=1, sent_at=NOW)
+    letter = DeadLetter(
+        id="1",
+        job="cleanup",
+        event=None,
+        reason=HOSTILE,
+        malformed=None,
+        attempts=3,
+        stack=(),
+        run_id=None,
+        received=1,
+        sent_at=NOW,
+    )
     last = run("leaderboard", NOW, RunStatus.FAILED)
     hostile = run("prize-pool", NOW, RunStatus.FAILED, run_id=f'prize-pool:"><img src=x>{HOSTILE}')
     return Parsed(
