@@ -46,6 +46,7 @@ def write_report(
     """
     from infra.report.facts import Report
     from infra.report.page import render
+    from shared.runs.store import KEPT_FOR
 
     _check_writable(out)
     begins = read_since(since) if since is not None else SHOWN
@@ -55,6 +56,7 @@ def write_report(
         start = now - begins if isinstance(begins, timedelta) else begins
         if start > now:
             raise BadInputError(f"--since: {since!r} lies ahead")
+        start = max(start, now - KEPT_FOR)
         jobs = _read_jobs(runs, target, since=start, now=now)
         troubled, untold = _read_troubled(runs, jobs)
     report = Report(

@@ -79,11 +79,17 @@ def _dead_letters(report: Report) -> Html:
     if not report.dead_letters:
         return card(soft("no dead letters"))
     rows = [
-        (letter.job, letter.time or "none", f"{letter.sent_at:{MINUTE}}", letter.malformed or letter.reason)
+        (
+            letter.job,
+            letter.time or "none",
+            f"{letter.sent_at:{MINUTE}}",
+            letter.malformed or letter.reason,
+            tag("span", letter.id, class_="mono"),
+        )
         for letter in report.dead_letters
     ]
     redrive = tag("p", "Once the cause is mended: ", tag("code", f"arcade-jobs dead-letters redrive{report.options}"))
-    return card(table("Events that kept failing, or were not delivered", ("job", "slot", "queued", "why"), rows,
+    return card(table("Events that kept failing, or were not delivered", ("job", "slot", "queued", "why", "id"), rows,
                       stacks=True), redrive)  # fmt: skip
 
 

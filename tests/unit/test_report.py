@@ -1,5 +1,6 @@
 """The report's page, from facts to HTML."""
 
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -274,6 +275,15 @@ def test_a_wrong_choice_is_refused_in_one_line_and_nothing_is_written(
     with pytest.raises(BadInputError, match=f"^{message.format(folder=saved)}"):
         raise refused.exception
     assert not list(saved.glob("*.html*"))
+
+
+def test_without_the_charting_library_one_line_says_what_installs_it(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    refused = arcade_jobs("--out", str(saved / "report.html"))
+    assert str(refused.exception) == "the charts need vl-convert-python, which is not installed: make setup"
+    assert not (saved / "report.html").exists()
 
 
 def test_a_disk_that_is_full_leaves_the_old_page(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
