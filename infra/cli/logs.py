@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import Target, with_target
+from infra.cli.options import OneRun, Target, with_target
 from infra.cli.terminal import print_lines, print_note, printable
 from infra.stage import DEMO_STAGE
 from shared.domain.errors import BadInputError
@@ -24,7 +24,7 @@ app = typer.Typer()
 @app.command("logs")
 @with_target
 def show_log(
-    run_id: Annotated[str, typer.Argument(help="Such as prize-pool:2026-01-12T00:00Z; its beginning is enough.")],
+    run_id: OneRun,
     *,
     is_followed: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for more lines until the run ends.")

@@ -80,7 +80,7 @@ def _read_jobs(runs: "RunStore", target: Target, *, since: datetime, now: dateti
     from infra.report.facts import JobFacts
     from shared.operations.statistics import summarize
 
-    timetables = {job.name: found for job in JOBS if (found := timetable_of(job, target))}
+    timetables = {job.name: found for job in JOBS if (found := timetable_of(job, runs, target))}
     statistics = {
         of_job.job: of_job for of_job in summarize(runs.list_ends(), timetables=timetables, now=now, since=since)
     }
