@@ -42,7 +42,9 @@ def runs() -> Iterator[RunRecord]:
                 break
             status = ENDS.get((job.name, number), RunStatus.SUCCEEDED)
             if status:
-                yield run(job.name, slot, status, seconds=2 + number % 7, is_retried=(job.name, number) == RETRIED)
+                yield run(
+                    job.name, slot, status, seconds=2 + number * 37 % 19 / 4, is_retried=(job.name, number) == RETRIED
+                )
     yield run("cleanup", NOW - timedelta(days=2), run_id="cleanup:5f0c", trigger="manual", seconds=700)
     yield run("cleanup", NOW - timedelta(days=1), run_id="cleanup:77aa", trigger="manual", dry_run=True)
 

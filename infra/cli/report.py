@@ -36,7 +36,7 @@ NO_DATABASE = "the stack created no database, and DATABASE_URL is not set; set i
 @with_target
 def write_report(
     *,
-    out: Annotated[Path, typer.Option(help="The file to write; one that is there is replaced.")],
+    out: Annotated[Path, typer.Option(help="The file; one that is there is replaced.")] = Path("report.html"),
     since: Since = None,
     target: Target,
 ) -> None:
@@ -46,6 +46,7 @@ def write_report(
     """
     from infra.report.facts import Report
     from infra.report.page import render
+    from shared.runs.store import KEPT_FOR
 
     _check_writable(out)
     begins = read_since(since) if since is not None else SHOWN
@@ -55,6 +56,7 @@ def write_report(
         start = now - begins if isinstance(begins, timedelta) else begins
         if start > now:
             raise BadInputError(f"--since: {since!r} lies ahead")
+        start = max(start, now - KEPT_FOR)
         jobs = _read_jobs(runs, target, since=start, now=now)
         troubled, untold = _read_troubled(runs, jobs)
     report = Report(

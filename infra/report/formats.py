@@ -43,6 +43,8 @@ def seconds(duration: float) -> str:
 
 def age(span: timedelta) -> str:
     """In days, or in hours below two of them."""
+    if span < timedelta(hours=1):
+        return "less than an hour"
     return count(span.days, "day") if span >= timedelta(days=2) else count(span // timedelta(hours=1), "hour")
 
 

@@ -7,7 +7,7 @@ from string import Template
 
 from infra.report import money, runs
 from infra.report.elements import Html, card, join, section, soft, table, tag
-from infra.report.facts import Report, Unread
+from infra.report.facts import JobFacts, Report, Unread
 from infra.report.formats import MINUTE, count, moment
 from shared.domain.run import RunStatus
 
@@ -57,12 +57,20 @@ def _needs(report: Report) -> Iterable[tuple[str, str]]:
         last = job.runs[0] if job.runs else None
         if last and last.status not in {RunStatus.SUCCEEDED, RunStatus.RUNNING}:
             yield f"the last run of {job.job} is {last.status}", f"show {last.run_id}"
-        if job.statistics and job.statistics.missed:
-            yield f"{count(len(job.statistics.missed), 'slot')} of {job.job} missed", f"trigger {job.job}"
+        if missed := _missed(job):
+            yield f"{count(missed, 'slot')} of {job.job} missed since its last success", f"trigger {job.job}"
     if not isinstance(report.dead_letters, Unread) and report.dead_letters:
         yield count(len(report.dead_letters), "dead letter"), "dead-letters list"
     if not isinstance(report.pools, Unread) and report.pools.open.due:
         yield f"{count(report.pools.open.due, 'pool')} due", "trigger prize-pool"
+
+
+def _missed(job: JobFacts) -> int:
+    """How many slots no run has made up for: one that succeeds does all that is due by then."""
+    found = job.statistics
+    if found is None or found.missed is None:
+        return 0
+    return sum(found.last_success_at is None or slot > found.last_success_at for slot in found.missed)
 
 
 def _dead_letters(report: Report) -> Html:
@@ -71,11 +79,17 @@ def _dead_letters(report: Report) -> Html:
     if not report.dead_letters:
         return card(soft("no dead letters"))
     rows = [
-        (letter.job, letter.time or "none", f"{letter.sent_at:{MINUTE}}", letter.malformed or letter.reason)
+        (
+            letter.job,
+            letter.time or "none",
+            f"{letter.sent_at:{MINUTE}}",
+            letter.malformed or letter.reason,
+            tag("span", letter.id, class_="mono"),
+        )
         for letter in report.dead_letters
     ]
     redrive = tag("p", "Once the cause is mended: ", tag("code", f"arcade-jobs dead-letters redrive{report.options}"))
-    return card(table("Events that kept failing, or were not delivered", ("job", "slot", "queued", "why"), rows,
+    return card(table("Events that kept failing, or were not delivered", ("job", "slot", "queued", "why", "id"), rows,
                       stacks=True), redrive)  # fmt: skip
 
 

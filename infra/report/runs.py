@@ -57,10 +57,11 @@ def calendars(report: Report) -> Iterable[Html]:
     drawn = [(job, calendar_of(job, since=report.since, now=report.made_at)) for job in report.jobs]
     shown = {cell.status for _, calendar in drawn for cell in calendar.cells.values()}
     legend = (tag("li", tag("i", class_=each), f"{each}: {MEANING[each]}") for each in SEVERITY if each in shown)
-    yield tag("ul", *legend, class_="legend")
+    if shown:
+        yield tag("ul", *legend, class_="legend")
     told = {run.run_id for run in report.troubled}
     for job, calendar in drawn:
-        yield card(_calendar(job, calendar, told)) if calendar.cells else card(soft("no runs"), title=job.job)
+        yield card(_calendar(job, calendar, told)) if calendar.cells else card(soft("no slot yet"), title=job.job)
 
 
 def durations(job: JobFacts) -> Html:
@@ -139,7 +140,7 @@ def _run(run: RunRecord, options: str) -> Html:
         tag("span", tag("i", class_=str(run.status)), str(run.status), class_="badge"),
         tag("span", run.run_id, class_="mono"),
         tag("span", f"started {run.started_at:{MINUTE}}, attempt {run.attempt}", class_="soft"),
-        tag("span", first, class_="first") if first else "",
+        tag("span", first or "no error is recorded", class_="first"),
     )
     cut = result.get("cut", {}).get("errors", len(errors)) - len(errors)
     told = [tag("li", error) for error in (*errors, *([f"and {cut:,} more"] if cut > 0 else []))]
@@ -149,7 +150,7 @@ def _run(run: RunRecord, options: str) -> Html:
     # A link to what a fold holds unfolds it; one to the fold itself would not.
     inside = tag(
         "div",
-        tag("ul", *told, class_="why") if told else soft("No error of the last attempt is recorded."),
+        tag("ul", *told, class_="why") if len(told) > 1 else "",
         table("Attempts", ("attempt", "started", "status", "error"), attempts, stacks=True) if attempts else "",
         tag("p", tag("code", f"arcade-jobs show {run.run_id}{options}")),
         id=run.run_id,
@@ -161,5 +162,7 @@ def _error(error: object) -> str:
     """An error of a result: which pool, board or step, and what went wrong."""
     if not isinstance(error, dict):
         return str(error)
-    where = " ".join(str(value) for name, value in error.items() if name != "error")
+    where = " ".join(
+        f"pool {value}" if name == "pool_id" else str(value) for name, value in error.items() if name != "error"
+    )
     return ": ".join(part for part in (where, str(error.get("error", ""))) if part)

@@ -1,5 +1,6 @@
 """The report's page, from facts to HTML."""
 
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -143,7 +144,18 @@ def test_an_age_is_in_hours_and_then_in_days() -> None:
 @pytest.fixture(scope="module")
 def whole() -> Parsed:
     """A page with everything, hostile names wherever a name can be."""
-    letter = DeadLetter(id="1", job="cleanup", event=None, reason=HOSTILE, malformed=None, received=1, sent_at=NOW)
+    letter = DeadLetter(
+        id="1",
+        job="cleanup",
+        event=None,
+        reason=HOSTILE,
+        malformed=None,
+        attempts=3,
+        stack=(),
+        run_id=None,
+        received=1,
+        sent_at=NOW,
+    )
     last = run("leaderboard", NOW, RunStatus.FAILED)
     hostile = run("prize-pool", NOW, RunStatus.FAILED, run_id=f'prize-pool:"><img src=x>{HOSTILE}')
     return Parsed(
@@ -185,11 +197,18 @@ def test_what_needs_a_person_comes_first_with_the_command_to_type(whole: Parsed)
     page = "".join(whole.text)
     for line in (
         "the last run of leaderboard is failed: arcade-jobs show leaderboard:2026-01-26T09:30Z --stage dev",
-        "1 slot of leaderboard missed: arcade-jobs trigger leaderboard --stage dev",
+        "1 slot of leaderboard missed since its last success: arcade-jobs trigger leaderboard --stage dev",
         "1 dead letter: arcade-jobs dead-letters list --stage dev",
         "2 pools due: arcade-jobs trigger prize-pool --stage dev",
     ):
         assert line in page
+
+
+def test_a_missed_slot_that_a_later_run_made_up_for_needs_nobody() -> None:
+    job = facts("leaderboard", run("leaderboard", NOW), missed=(NOW - timedelta(days=9),))
+    assert job.statistics is not None
+    done = replace(job, runs=(), statistics=replace(job.statistics, last_success_at=NOW))
+    assert "Nothing needs attention" in render(report(jobs=[done]))
 
 
 def test_a_stage_without_anything_is_a_page_that_says_so() -> None:
@@ -256,6 +275,15 @@ def test_a_wrong_choice_is_refused_in_one_line_and_nothing_is_written(
     with pytest.raises(BadInputError, match=f"^{message.format(folder=saved)}"):
         raise refused.exception
     assert not list(saved.glob("*.html*"))
+
+
+def test_without_the_charting_library_one_line_says_what_installs_it(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    refused = arcade_jobs("--out", str(saved / "report.html"))
+    assert str(refused.exception) == "the charts need vl-convert-python, which is not installed: make setup"
+    assert not (saved / "report.html").exists()
 
 
 def test_a_disk_that_is_full_leaves_the_old_page(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
