@@ -263,6 +263,7 @@ def test_the_file_is_replaced_whole(saved: Path) -> None:
     [
         (["--out", "{folder}"], "--out: '{folder}': is a folder"),
         (["--out", "{folder}/none/report.html"], "--out: '{folder}/none/report.html': its folder is not there"),
+        (["--out", "/dev/null"], "--out: '/dev/null': is no file"),
         (["--out", "{folder}/report.html", "--since", "soon"], "--since: 'soon' is no date .*"),
         (["--out", "{folder}/report.html", "--since", "2027-01-01"], "--since: '2027-01-01' lies ahead"),
     ],
