@@ -4,14 +4,19 @@ Memory, concurrency, schedule and state can be set at synth (`infra/stack/contex
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
+from zoneinfo import ZoneInfo
 
 from shared.operations.outputs import job_title
+from shared.operations.slots import longest_gap
 
 if TYPE_CHECKING:
     from shared.app import JobHandler
+
+A_YEAR_BEGINS = datetime(2026, 1, 1, tzinfo=UTC)  # always the same, so that one schedule has one window
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,6 @@ class Job:
         timeout: of one invocation; three of them with their waits fit into `delivery_window`.
         memory: in MB.
         delivery_window: how long an event is retried before it is dead-lettered.
-        silent_after: the silence alarm is raised after so long without a success; whole hours.
         items: what the metric `ItemsProcessed` counts.
     """
 
@@ -38,7 +42,6 @@ class Job:
     timeout: timedelta = timedelta(minutes=15)
     memory: int = 512
     delivery_window: timedelta
-    silent_after: timedelta
     items: str
 
     @property
@@ -56,16 +59,24 @@ class Job:
         """The prefix of its constructs and stack outputs: `PrizePool`."""
         return job_title(self.name)
 
+    def silent_after(self, timezone: str) -> timedelta:
+        """How long no run may succeed before that is silence, in whole hours.
+
+        A success counts in its slot and is known once the slot was delivered and retried (S30): so the longest gap
+        between two slots of a year (S03: a local day can last 25 hours), the delivery window and one time limit.
+
+        Args:
+            timezone: of the stage.
+        """
+        zone = ZoneInfo(timezone if self.follows_zone else "UTC")
+        late = self.delivery_window + self.timeout
+        return -((longest_gap(self.cron, zone, begins=A_YEAR_BEGINS) + late) // -HOUR) * HOUR
+
     def load_handler(self) -> "JobHandler":
         """Import the handler as Lambda does."""
         module, attribute = self.handler.rsplit(".", 1)
         return cast("JobHandler", getattr(import_module(module), attribute))
 
-
-# S03: a local day can last 25 hours (clocks set back). S30: a success counts in its slot, and is known once the slot
-# was delivered and retried, up to a quarter of an hour after the delivery window.
-A_DAY_MISSED = timedelta(hours=28)
-THREE_SLOTS_MISSED = timedelta(hours=3)
 
 JOBS = (
     Job(
@@ -74,7 +85,6 @@ JOBS = (
         follows_zone=True,
         switch="ENABLE_PRIZEPOOL_JOB",
         delivery_window=timedelta(hours=2),
-        silent_after=A_DAY_MISSED,
         items="pools settled",
     ),
     Job(
@@ -83,7 +93,6 @@ JOBS = (
         follows_zone=False,
         switch="ENABLE_LEADERBOARD_JOB",
         delivery_window=timedelta(hours=1),
-        silent_after=THREE_SLOTS_MISSED,
         items="rows ranked",
     ),
     Job(
@@ -92,7 +101,6 @@ JOBS = (
         follows_zone=True,
         switch="ENABLE_CLEANUP_JOB",
         delivery_window=timedelta(hours=2),
-        silent_after=A_DAY_MISSED,
         items="rows deleted",
     ),
 )

@@ -153,7 +153,7 @@ def _stack(target: Target) -> "Deployment":
     try:
         deployment = target.deployment()
     except ArcadeJobsError as error:
-        raise ArcadeJobsError(f"{error}; a database of your own is named by DATABASE_URL") from error
+        raise type(error)(f"{error}; a database of your own is named by DATABASE_URL") from error
     print_note(str(deployment))
     if "DatabaseClusterArn" not in deployment.outputs:
         raise ArcadeJobsError(

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from infra import schema
 from infra.cli.tables import runs_table, statistics_table
 from infra.local import FOLDER, postgres
-from infra.stage import DEMO_STAGE
+from infra.stage import DEMO_STAGE, replay_database
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
@@ -110,8 +110,8 @@ def print_report(report: "Report", console: Console, *, left_in: Path) -> None:
     console.print(
         _winners_table(report.pools),
         _leaders_table(report.leaders),
-        runs_table(report.runs[:LAST_RUNS]),
-        statistics_table(statistics),
+        *("", runs_table(report.runs[:LAST_RUNS])),
+        *("", statistics_table(statistics), ""),
     )
     settled = [pool for pool in report.pools if pool.status == "finalized"]
     by_time = sum(pool.equal_scores > 1 for pool in settled)
@@ -150,7 +150,7 @@ def _run(scenario: "Scenario", stage: str, console: Console, *, folder: Path) ->
     # Moto hooks into every client of botocore.
     from infra.demo.demo import replaced_folder, run_demo
 
-    database = f"arcade_{stage}"
+    database = replay_database(stage)
     with replaced_folder(folder / stage) as left_in:
         console.print("starting PostgreSQL ...")
         with postgres.serve(folder / "postgres") as server:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.runs.store import RunStore
 
 JOB_NAMES = [job.name for job in JOBS]
+COMPLETED = 100  # of the last runs
 JOB_HELP = f"{', '.join(JOB_NAMES[:-1])} or {JOB_NAMES[-1]}"
 
 
@@ -26,15 +27,52 @@ def check_job(name: str | None) -> str | None:
     """The name of a job, or None.
 
     Raises:
-        ArcadeJobsError: no job has this name.
+        BadInputError: no job has this name.
     """
     if name is not None and name not in JOB_NAMES:
-        raise ArcadeJobsError(f"JOB: {name!r} is not a job; expected one of {', '.join(JOB_NAMES)}")
+        raise BadInputError(f"JOB: {name!r} is not a job; expected one of {', '.join(JOB_NAMES)}")
     return name
 
 
-OneJob = Annotated[str, typer.Argument(callback=check_job, help=f"{JOB_HELP}.")]
-AnyJob = Annotated[str | None, typer.Argument(callback=check_job, help=f"{JOB_HELP}; all if left out.")]
+def check_run_id(text: str) -> str:
+    """The id of a run, or the beginning of one.
+
+    Raises:
+        BadInputError: it is empty.
+    """
+    if not text.strip():
+        raise BadInputError(f"RUN_ID: {text!r} is empty; arcade-jobs history lists what there is")
+    return text
+
+
+def complete_job(begun: str) -> list[str]:
+    """The names of jobs, for the shell."""
+    return [name for name in JOB_NAMES if name.startswith(begun)]
+
+
+def complete_run(context: typer.Context, begun: str) -> list[str]:
+    """The ids of the last runs, for the shell; none where they cannot be read, since it cannot show an error."""
+    options = {name: value for name, value in context.params.items() if name in TARGET_OPTIONS and value is not None}
+    try:
+        with Target(**options).run_store() as runs:
+            return [run.run_id for run in runs.list_runs(limit=COMPLETED) if run.run_id.startswith(begun)]
+    except ArcadeJobsError:
+        return []
+
+
+OneJob = Annotated[str, typer.Argument(callback=check_job, autocompletion=complete_job, help=f"{JOB_HELP}.")]
+AnyJob = Annotated[
+    str | None,
+    typer.Argument(callback=check_job, autocompletion=complete_job, help=f"{JOB_HELP}; all if left out."),
+]
+OneRun = Annotated[
+    str,
+    typer.Argument(
+        callback=check_run_id,
+        autocompletion=complete_run,
+        help="Such as prize-pool:2026-01-12T00:00Z, or what only its id begins with: prize-pool:1a2b, 1a2b.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -47,12 +85,23 @@ class Target:
     region: Annotated[str | None, typer.Option(help="Of AWS; else from the profile or the environment.")] = None
     local: Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")] = False
 
+    def __str__(self) -> str:
+        """The options, as they are appended to a command: ` --stage prod`; nothing for what is so anyway."""
+        given = ((name, getattr(self, name)) for name in ("stage", "profile", "region"))
+        options = [f" --{name} {value}" for name, value in given if value and value != DEFAULT_STAGE]
+        return "".join([*options, " --local" if self.local else ""])
+
     def deployment(self) -> "Deployment":
-        """Find the deployment.
+        """Find the deployment, once.
 
         Raises:
-            ArcadeJobsError: there is none, it cannot be reached, or the stage is the demo's.
+            BadInputError: the stage is the demo's.
+            NotReachableError: there is none, or it cannot be reached.
         """
+        return self._deployment
+
+    @functools.cached_property
+    def _deployment(self) -> "Deployment":
         if replay := REPLAY_STAGES.get(self.stage):
             raise BadInputError(
                 f"--stage: {self.stage!r} is the replay's, and is not deployed; its jobs run with {replay}"
@@ -75,7 +124,7 @@ class Target:
         """The run records of the deployment, or those that a replay left.
 
         Raises:
-            ArcadeJobsError: they cannot be reached.
+            NotReachableError: they cannot be reached.
         """
         if self.stage in REPLAY_STAGES:
             from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs
@@ -85,20 +134,22 @@ class Target:
             yield self.deployment().run_store()
 
 
+TARGET_OPTIONS = inspect.signature(Target).parameters
+
+
 def with_target(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options --stage, --profile, --region and --local.
 
     They replace its parameter `target`, which receives them as one `Target`.
     """
-    options = inspect.signature(Target).parameters
 
     @functools.wraps(command)
     def with_options(**arguments: Any) -> None:
-        target = Target(**{name: arguments.pop(name) for name in options})
+        target = Target(**{name: arguments.pop(name) for name in TARGET_OPTIONS})
         command(target=target, **arguments)
 
     own = inspect.signature(command).parameters
-    parameters = [*(own[name] for name in own if name != "target"), *options.values()]
+    parameters = [*(own[name] for name in own if name != "target"), *TARGET_OPTIONS.values()]
     # Typer reads both.
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -1,12 +1,29 @@
 """How the commands print: results on standard output, progress and errors on standard error."""
 
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 
-out = Console()
+UNFOLDED = 10_000  # columns of what is no terminal: a line that is piped is whole
+
+
+def _columns() -> int | None:
+    """As wide as the terminal, or as COLUMNS says."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED
+
+
+out = Console(width=_columns())
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def is_piped() -> bool:
+    """Whether results go to a program or a file: a line for each thing, however long."""
+    return out.width == UNFOLDED
 
 
 def print_lines(*lines: str) -> None:
@@ -23,3 +40,22 @@ def print_json(value: Any) -> None:
 def print_note(line: str) -> None:
     """Print progress."""
     err.print(line, markup=False)
+
+
+def printable(text: str) -> str:
+    """Text that others wrote, which may hold what commands a terminal, on one line: such characters are escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Show that something goes on, and for how long; nothing where there is no terminal."""
+    if not err.is_terminal:
+        yield
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield

@@ -6,12 +6,13 @@ It reads what `RunStore` writes of DynamoDB's expressions, and no more.
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from operator import eq, gt, itemgetter, ne
+from operator import eq, ge, gt, itemgetter, lt, ne
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from shared.runs.store import Item, read_attribute, write_attribute
+from shared.runs.attributes import read_attribute, write_attribute
+from shared.runs.store import Item
 from shared.runs.table import INDEXES, PARTITION_KEY
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ PlainItem = Mapping[str, Any]
 
 _CLAUSE = re.compile(r"(?:^| )(SET|REMOVE|ADD) ")
 _PRESENCE = re.compile(r"attribute_(?P<absent>not_)?exists\((?P<name>\S+)\)")
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {"=": eq, "<>": ne, ">": gt}
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {"=": eq, "<>": ne, ">": gt, ">=": ge, "<": lt}
 
 
 class ConditionFailedError(ClientError):
@@ -36,7 +37,7 @@ class MemoryRunsTable:
     """A client of DynamoDB with one table, in this process.
 
     Attributes:
-        items: by run id; their values are plain: texts, numbers, lists of texts for sets, and maps.
+        items: by run id; their values are plain: texts, numbers, maps, lists of maps, and lists of texts for sets.
     """
 
     class exceptions:  # noqa: N801 - botocore's name
@@ -58,16 +59,12 @@ class MemoryRunsTable:
         return {"Item": _attributes(item)} if item else {}
 
     def query(self, **request: Any) -> dict[str, Any]:
-        """Query of an index by its partition key alone, the latest first, in one page."""
+        """Query of an index, the latest first, in one page."""
         [index] = [index for index in INDEXES if index.name == request["IndexName"]]
         names = request["ExpressionAttributeNames"]
         values = _plain_values(request)
-        is_shown = _condition(request["FilterExpression"], names, values)
-        found = [
-            item
-            for item in self.items.values()
-            if item.get(index.partition_key) == values[":partition"] and is_shown(item)
-        ]
+        is_shown = _condition(f"{request['KeyConditionExpression']} AND {request['FilterExpression']}", names, values)
+        found = [item for item in self.items.values() if is_shown(item)]
         found.sort(key=itemgetter(index.sort_key), reverse=True)
         shown: Collection[str] = {PARTITION_KEY, index.partition_key, index.sort_key, *index.projected_attributes}
         if projection := request.get("ProjectionExpression"):
@@ -94,12 +91,13 @@ class MemoryRunsTable:
         new = {PARTITION_KEY: key, **old}
         _, *clauses = _CLAUSE.split(request["UpdateExpression"])
         for clause, actions in zip(clauses[::2], clauses[1::2], strict=True):
-            for action in actions.split(", "):
+            for action in _split(actions, ", "):
                 words = action.split(" ")
-                name, value = names.get(words[0], words[0]), values.get(words[-1])
+                name, value = names.get(words[0], words[0]), values.get(words[-1].removesuffix(")"))
                 match clause:
                     case "SET":
-                        new[name] = value
+                        is_appended = words[2].startswith("list_append(")
+                        new[name] = old.get(name, []) + value if is_appended else value
                     case "ADD":
                         new[name] = old.get(name, 0) + value
                     case _:
@@ -144,4 +142,10 @@ def _plain_values(request: Mapping[str, Any]) -> PlainItem:
 
 
 def _attributes(item: PlainItem) -> Item:
-    return {name: {"SS": value} if isinstance(value, list) else write_attribute(value) for name, value in item.items()}
+    # Most are texts; those of 50,000 runs are converted for each statistics.
+    return {name: {"S": value} if type(value) is str else _attribute(value) for name, value in item.items()}
+
+
+def _attribute(value: Any) -> Mapping[str, Any]:
+    is_set = isinstance(value, list) and isinstance(value[0], str)
+    return {"SS": value} if is_set else write_attribute(value)

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from infra.demo.runs_table import MemoryRunsTable
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import NotReachableError
 from shared.runs.record import format_instant, parse_instant
 from shared.runs.store import RunStore
 
@@ -30,15 +30,15 @@ def open_saved_runs(path: Path) -> RunStore:
     """A store of the runs in a file; what is written to it is not saved.
 
     Raises:
-        ArcadeJobsError: there is no such file, or it cannot be read.
+        NotReachableError: there is no such file, or it cannot be read.
     """
     try:
         saved = json.loads(path.read_bytes())
         at, table = parse_instant(saved["at"]), MemoryRunsTable(saved["items"])
     except FileNotFoundError:
-        raise ArcadeJobsError(f"{path}: no runs are saved there; make demo or arcade-jobs simulate does it") from None
+        raise NotReachableError(f"{path}: no runs are saved there; make demo or arcade-jobs simulate does it") from None
     except (OSError, ValueError, TypeError, LookupError) as error:
-        raise ArcadeJobsError(
+        raise NotReachableError(
             f"{path}: cannot be read ({error}); make demo or arcade-jobs simulate writes it again"
         ) from None
     return RunStore(client=table.client, table_name=TABLE_NAME, clock=lambda: at)

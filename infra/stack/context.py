@@ -1,4 +1,6 @@
-"""What can be chosen at deployment: the CDK context (`-c name=value`), checked.
+"""What can be chosen at deployment: the CDK context, checked.
+
+cdk.json keeps the choices of each stage under `stages`; `-c name=value` goes before them.
 
 All of it is read before anything is built, and all mistakes are reported together, one line each. A name that is not
 read is a mistake too: a mistyped one would otherwise be ignored.
@@ -9,15 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.jobs import JOBS, Job
-from infra.stack.context_values import ContextValues, checked, matching, one_of
+from infra.stack.context_values import ContextValues, Layer, checked, matching, one_of
 from infra.stack.cron import to_eventbridge
 from infra.stack.database_choice import DatabaseUrl, ExistingDatabase, NewDatabase, read_database
-from infra.stack.target import AWS, TARGETS, Target
-from infra.stage import REPLAY_STAGES
-from shared.config import VARIABLES, parse_whole
+from infra.stack.target import AWS, LOCAL, TARGETS, Target
+from infra.stage import DEFAULT_STAGE, REPLAY_STAGES
+from shared.config import VARIABLES, parse_stage, parse_whole
 from shared.domain.errors import ArcadeJobsError
 
 SLACK_ID = matching("[A-Z0-9]+", "C0123ABCD")
+TOPIC_ARN = matching(
+    "arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}", "arn:aws:sns:eu-west-1:123456789012:on-call"
+)
+# What is chosen for a run of the CDK, not kept with a stage.
+NOT_OF_A_STAGE = ("stage", "stages", "target", "assetPython", "databaseUrl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,8 @@ class Settings:
     """All choices, checked.
 
     Attributes:
+        is_protected: whether the stack and its database refuse to be deleted.
+        alarm_topic_arn: a topic that exists, which alarms are sent to as well.
         environment: the functions' variables that are chosen at deployment.
     """
 
@@ -56,8 +65,10 @@ class Settings:
     timezone: str
     jobs: tuple[JobChoice, ...]
     database: ExistingDatabase | NewDatabase | DatabaseUrl
+    is_protected: bool
     alarm_email: str | None
     slack: Slack | None
+    alarm_topic_arn: str | None
     environment: Mapping[str, str]
 
 
@@ -66,13 +77,18 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
 
     Args:
         context: the whole CDK context; names that belong to the CDK itself are ignored.
-        environ: where the jobs' switches are looked up when the context does not have them.
+        environ: where the jobs' switches are looked up when neither the stage nor the context has them.
 
     Raises:
         ArcadeJobsError: one line for each mistake.
     """
+    given = {name: value for name, value in context.items() if name != "stages"}
+    stages = _read_stages(context.get("stages") or {})
+    name = str(given.get("stage") or DEFAULT_STAGE).strip()
+    # The laptop's database is its own, and so are its zone and its alarms.
+    own = [stages.pop(name)] if name in stages and given.get("target") != LOCAL.name else []
     switches = {job.switch: environ[job.switch] for job in JOBS if job.switch in environ}
-    values = ContextValues({**switches, **context})
+    values = ContextValues(Layer(origin="", values=given), *own, Layer(origin="", values=switches))
     environment = _environment(values)
     stage, timezone = environment["STAGE"], environment["JOB_SCHEDULER_TIMEZONE"]
     if stage in REPLAY_STAGES:
@@ -87,15 +103,47 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         target=target,
         timezone=timezone,
         jobs=tuple(_job(values, job) for job in JOBS),
-        database=read_database(values, target),
+        database=read_database(values, target, stage=stage),
+        is_protected=values.flag("terminationProtection", default=stage != DEFAULT_STAGE) and target.is_protected,
         alarm_email=values.value("alarmEmail", matching("[^@ ]+@[^@ ]+", "you@example.com"), None),
         slack=_slack(values),
+        alarm_topic_arn=values.value("alarmTopicArn", TOPIC_ARN, None),
         environment=environment,
     )
-    values.check_names()
+    values.check_names(*stages.values())
     if values.mistakes:
         raise ArcadeJobsError("\n".join(dict.fromkeys(values.mistakes)))  # each once: all jobs read `memory`
     return settings
+
+
+def _read_stages(stages: Any) -> dict[str, Layer]:
+    """The choices that cdk.json keeps for each stage.
+
+    Raises:
+        ArcadeJobsError: they do not have that shape; one line for each mistake.
+    """
+    if not isinstance(stages, Mapping):
+        raise ArcadeJobsError(
+            f"stages: expected an object in cdk.json with the choices of each stage, got {str(stages)[:40]!r}"
+        )
+    layers: dict[str, Layer] = {}
+    mistakes: list[str] = []
+    for name, choices in stages.items():
+        try:
+            parse_stage(name)
+        except ValueError as error:
+            mistakes.append(f"stages: {error}")
+        if not isinstance(choices, Mapping):
+            mistakes.append(f"stages.{name}: expected an object with names and values, got {str(choices)[:40]!r}")
+            continue
+        mistakes += [f"stages.{name}.{each}: is not kept with a stage" for each in choices if each in NOT_OF_A_STAGE]
+        layers[name] = Layer(
+            origin=f"stages.{name}.",
+            values={each: value for each, value in choices.items() if each not in NOT_OF_A_STAGE},
+        )
+    if mistakes:
+        raise ArcadeJobsError("\n".join(mistakes))
+    return layers
 
 
 def _environment(values: ContextValues) -> dict[str, str]:

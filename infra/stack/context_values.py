@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 NAMES_OF_THE_CDK = ("acknowledged-issue-numbers", "cli-telemetry")  # beside those with an @ or a colon
@@ -49,6 +50,18 @@ def checked(parse: Callable[[str], Any]) -> Callable[[str], str]:
 FLAG = one_of(["true", "false"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """Values of one origin.
+
+    Attributes:
+        origin: what a mistake has before the name: `stages.prod.`, or nothing.
+    """
+
+    origin: str
+    values: Mapping[str, Any]
+
+
 class ContextValues:
     """Reads one value at a time. A mistake is collected, and its value read as the default.
 
@@ -56,15 +69,17 @@ class ContextValues:
         mistakes: one line each, naming the context key and its value.
     """
 
-    def __init__(self, context: Mapping[str, Any]) -> None:
-        self._values = {name: _as_text(value) for name, value in context.items()}
+    def __init__(self, *layers: Layer) -> None:
+        """The first layer that has a name decides, with an empty value too."""
+        self._layers = layers
         self._names_read = set(NAMES_OF_THE_CDK)
         self.mistakes: list[str] = []
 
     def text(self, name: str) -> str:
         """A value as it is given; empty when there is none."""
         self._names_read.add(name)
-        return self._values.get(name, "")
+        layer = self._layer(name)
+        return _as_text(layer.values[name]) if layer else ""
 
     def value(self, name: str, parse: Callable[[str], Value], default: Default) -> Value | Default:
         """A value as `parse` reads it, which raises ValueError for a mistake; the default when there is none."""
@@ -72,18 +87,24 @@ class ContextValues:
         try:
             return parse(text) if text else default
         except ValueError as error:
-            self.mistakes.append(f"{name}: {error}")
+            layer = self._layer(name)
+            self.mistakes.append(f"{layer.origin if layer else ''}{name}: {error}")
             return default
 
     def flag(self, name: str, *, default: bool) -> bool:
         """A value that is true or false."""
         return self.value(name, FLAG, str(default).lower()) == "true"
 
-    def check_names(self) -> None:
-        """Collect what is given under a name that was not read. To be called last."""
-        for name in self._values:
-            if name not in self._names_read and "@" not in name and ":" not in name:
-                self.mistakes.append(f"{name}: there is no such name; docs/deploy.md lists them")
+    def check_names(self, *layers: Layer) -> None:
+        """Collect what is given under a name that was not read, in these layers too. To be called last."""
+        for layer in (*self._layers, *layers):
+            for name in layer.values:
+                is_of_the_cdk = not layer.origin and ("@" in name or ":" in name)
+                if name not in self._names_read and not is_of_the_cdk:
+                    self.mistakes.append(f"{layer.origin}{name}: there is no such name; docs/deploy.md lists them")
+
+    def _layer(self, name: str) -> Layer | None:
+        return next((layer for layer in self._layers if name in layer.values), None)
 
 
 def _as_text(value: Any) -> str:

@@ -13,13 +13,12 @@ from aws_cdk import aws_rds as rds
 from constructs import Construct
 
 from infra.stack.acknowledged import acknowledge
-from infra.stack.database_choice import ExistingDatabase, NewDatabase
+from infra.stack.database_choice import ADMIN, ExistingDatabase, NewDatabase
 
 HTTPS = ec2.Port.tcp(443)
 ENGINE = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_7)
+POSTGRES = 5432
 PAUSE_AFTER = Duration.minutes(5)  # the shortest that Aurora takes; the hourly job resumes it for little more
-LARGEST_CAPACITY = 4  # Aurora capacity units of 2 GB
-BACKUPS = Duration.days(7)
 
 # A function in a VPC creates its own network interfaces. The managed policy for this also grants logs on everything, so
 # the actions are listed here (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html). Without them the
@@ -122,14 +121,15 @@ class ImportedDatabase(Database):
 class AuroraDatabase(Database):
     """An Aurora PostgreSQL that pauses when it is idle, in a network without a way out."""
 
-    def __init__(self, scope: Construct, id_: str, *, new: NewDatabase) -> None:
+    def __init__(self, scope: Construct, id_: str, *, new: NewDatabase, is_protected: bool) -> None:
         super().__init__(scope, id_)
         self._user = new.user
         isolated = ec2.SubnetType.PRIVATE_ISOLATED
         self.vpc = vpc = ec2.Vpc(
             self,
             "Vpc",
-            max_azs=2,
+            availability_zones=list(new.availability_zones) if new.availability_zones else None,
+            max_azs=None if new.availability_zones else 2,
             nat_gateways=0,
             subnet_configuration=[ec2.SubnetConfiguration(name="isolated", subnet_type=isolated)],
             gateway_endpoints={
@@ -147,47 +147,52 @@ class AuroraDatabase(Database):
             "Cluster",
             engine=ENGINE,
             writer=rds.ClusterInstance.serverless_v2("Writer"),
-            serverless_v2_min_capacity=0,
-            serverless_v2_max_capacity=LARGEST_CAPACITY,
-            serverless_v2_auto_pause_duration=PAUSE_AFTER,
-            credentials=rds.Credentials.from_generated_secret("arcade_admin"),
+            serverless_v2_min_capacity=new.min_capacity,
+            serverless_v2_max_capacity=new.max_capacity,
+            serverless_v2_auto_pause_duration=None if new.min_capacity else PAUSE_AFTER,
+            credentials=rds.Credentials.from_generated_secret(ADMIN),
             default_database_name=new.name,
             iam_authentication=True,
             enable_data_api=True,
             storage_encrypted=True,
-            backup=rds.BackupProps(retention=BACKUPS),
+            backup=rds.BackupProps(retention=Duration.days(new.backup_days), preferred_window=new.backup_window),
             copy_tags_to_snapshot=True,
-            deletion_protection=True,
+            deletion_protection=is_protected,
             removal_policy=RemovalPolicy.SNAPSHOT,
             vpc=vpc,
             vpc_subnets=self.subnets,
             security_groups=[group],
         )
-        port = 5432
-        self._add_function_group(vpc, group, port)
+        self._add_function_group(vpc, group, POSTGRES)
         host = self.cluster.cluster_endpoint.hostname
         self.environment = {
-            "DATABASE_URL": _url_without_password(new.user, host, str(port), new.name),
+            "DATABASE_URL": _url_without_password(new.user, host, str(POSTGRES), new.name),
             "DATABASE_AUTH": "iam",
         }
-        self._acknowledge()
-        self._add_outputs(new, host)
+        self._acknowledge(is_protected=is_protected)
+        self._add_outputs(new, vpc, group, host)
 
     def grant_connect(self, role: iam.Role) -> None:
         """Allow tokens for one database user."""
         _grant_interfaces(role)
         _grant_tokens(role, self.cluster.cluster_resource_identifier, self._user)
 
-    def _add_outputs(self, new: NewDatabase, host: str) -> None:
-        """What `db upgrade` needs to reach the database through the Data API."""
+    def _add_outputs(self, new: NewDatabase, vpc: ec2.Vpc, group: ec2.SecurityGroup, host: str) -> None:
+        """What `db upgrade` needs to reach the database through the Data API, and the platform to join its network."""
         stack, secret = Stack.of(self), self.cluster.secret
         CfnOutput(stack, "DatabaseClusterArn", value=self.cluster.cluster_arn)
         CfnOutput(stack, "DatabaseAdminSecretArn", value=secret.secret_arn if secret else "")
         CfnOutput(stack, "DatabaseName", value=new.name)
         CfnOutput(stack, "DatabaseUser", value=new.user)
         CfnOutput(stack, "DatabaseHost", value=host)
+        CfnOutput(stack, "DatabasePort", value=str(POSTGRES))
+        CfnOutput(stack, "DatabaseVpcId", value=vpc.vpc_id)
+        CfnOutput(stack, "DatabaseSubnetIds", value=",".join(subnet.subnet_id for subnet in vpc.isolated_subnets))
+        CfnOutput(stack, "DatabaseSecurityGroupId", value=group.security_group_id)
 
-    def _acknowledge(self) -> None:
+    def _acknowledge(self, *, is_protected: bool) -> None:
+        if not is_protected:
+            acknowledge(self, "AwsSolutions-RDS10", "a stage that may be destroyed leaves a snapshot of its database")
         acknowledge(
             self,
             "AwsSolutions-VPC7",

@@ -6,7 +6,7 @@ AWS and the emulator of the laptop cloud differ here and nowhere else: another s
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
@@ -65,6 +65,10 @@ class Deployment:
         """The name of a job's function."""
         return self.output(f"{job_title(job)}FunctionName")
 
+    def log_group(self, job: str) -> str:
+        """The name of the CloudWatch log group of a job's function."""
+        return self.output(f"{job_title(job)}LogGroupName")
+
     def dead_letter_queue(self, job: str) -> str:
         """The URL of a job's dead-letter queue."""
         return self.output(f"{job_title(job)}DeadLetterQueueUrl")
@@ -85,6 +89,11 @@ class Deployment:
     def cron(self, job: str) -> str:
         """When the job fires, in the five fields of cron, as it was deployed."""
         return self.output(f"{job_title(job)}Cron")
+
+    def silent_after(self, job: str) -> timedelta | None:
+        """How long no run may succeed before the silence alarm is raised; None: the job has no such alarm."""
+        hours = self.outputs.get(f"{job_title(job)}SilentAfterHours")
+        return timedelta(hours=int(hours)) if hours else None
 
     def is_enabled(self, job: str) -> bool:
         """Whether the job was deployed to fire."""

@@ -5,18 +5,24 @@ which is the one that notifies: it reads the state of the silence alarm, not its
 change. The rule holds a constant beside the silence alarm for this, `(ALARM("...-silence") AND TRUE)`. Everything else
 still notifies: an event that was delivered before the pause can fail.
 
-Pausing disables first and mutes second, resuming goes the other way round: if it fails in between, the silence alarm of
-a job that should fire is never muted.
+Pausing disables, then mutes, then notes who did it and why; resuming goes the other way round. If it fails in between,
+the silence alarm of a job that should fire is never muted, and no time in which it should fire is noted as paused.
+A note that cannot be written stops neither: it is written by the next `pause` or `resume`.
 """
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from shared.domain.errors import BadInputError
 from shared.operations.deployment import Deployment, aws_errors
+from shared.runs.pauses import PauseNote, Switched, list_pause_notes, write_pause_note
+from shared.runs.store import RunStoreError
 
 SILENCE_COUNTS = re.compile(r'(?<=-silence"\) AND )(TRUE|FALSE)\b')
+MAX_REASON = 500  # characters, as of a manual run
 
 
 class State(StrEnum):
@@ -82,38 +88,85 @@ def read_schedule(deployment: Deployment, job: str) -> Schedule:
     )
 
 
-def pause(deployment: Deployment, job: str) -> Schedule:
-    """Stop a job from firing, and mute its silence alarm. What is so already stays so.
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """What `pause` or `resume` did.
 
-    Returns:
-        The schedule as it was before.
+    Attributes:
+        before: the schedule as it was.
+        note: who did it and why; None: it was so already, and no reason was given.
+        not_noted: why the note could not be written, in one line.
+    """
+
+    before: Schedule
+    note: PauseNote | None
+    not_noted: str | None = None
+
+
+def check_reason(reason: str | None) -> str | None:
+    """A reason that can be stored and shown on one line, without spaces around it; None if none was given.
 
     Raises:
+        BadInputError: it is empty or too long, or has characters that do not print.
+    """
+    if reason is None:
+        return None
+    reason = reason.strip()
+    if not reason:
+        raise BadInputError("--reason: empty; say why, or leave it out")
+    if len(reason) > MAX_REASON:
+        raise BadInputError(f"--reason: {len(reason)} characters are too many; at most {MAX_REASON}")
+    if not reason.isprintable():
+        raise BadInputError(f"--reason: {reason!a} has characters that do not print")
+    return reason
+
+
+def pause(deployment: Deployment, job: str, *, reason: str | None = None, now: datetime) -> Switch:
+    """Stop a job from firing, mute its silence alarm, note why. What is so already stays so.
+
+    Raises:
+        BadInputError: the reason cannot be stored.
         ArcadeJobsError: AWS refused.
     """
+    reason = check_reason(reason)
     before = read_schedule(deployment, job)
     if before.state is State.ON:
         _switch_schedule(deployment, job, is_on=False)
     if before.silence_alarm is SilenceAlarm.ACTIVE:
         _switch_silence_alarm(deployment, job, counts=False)
-    return before
+    return _note(deployment, before, Switched.PAUSED, reason, now)
 
 
-def resume(deployment: Deployment, job: str) -> Schedule:
-    """Unmute the silence alarm of a job, and let it fire again. What is so already stays so.
-
-    Returns:
-        The schedule as it was before.
+def resume(deployment: Deployment, job: str, *, reason: str | None = None, now: datetime) -> Switch:
+    """Note why, unmute the silence alarm of a job, and let it fire again. What is so already stays so.
 
     Raises:
+        BadInputError: the reason cannot be stored.
         ArcadeJobsError: AWS refused.
     """
+    reason = check_reason(reason)
     before = read_schedule(deployment, job)
+    switch = _note(deployment, before, Switched.RESUMED, reason, now)
     if before.silence_alarm is SilenceAlarm.MUTED:
         _switch_silence_alarm(deployment, job, counts=True)
     if before.state is not State.ON:
         _switch_schedule(deployment, job, is_on=True)
-    return before
+    return switch
+
+
+def _note(deployment: Deployment, before: Schedule, switched: Switched, reason: str | None, now: datetime) -> Switch:
+    """Note a switch, unless it is the last one's repetition without a reason."""
+    note = PauseNote(job=before.job, switched=switched, at=now, actor=deployment.caller, reason=reason)
+    store = deployment.run_store()
+    try:
+        last = next(list_pause_notes(store, before.job), None)
+        is_known = (last.switched if last else Switched.RESUMED) is switched
+        if is_known and reason is None and (before.state is State.ON) is (switched is Switched.RESUMED):
+            return Switch(before=before, note=None)
+        write_pause_note(store, note)
+    except RunStoreError as error:
+        return Switch(before=before, note=None, not_noted=str(error))
+    return Switch(before=before, note=note)
 
 
 def _switch_schedule(deployment: Deployment, job: str, *, is_on: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.config import Config
 
 from shared.domain.errors import ArcadeJobsError
-from shared.domain.tick import MAX_TEXT, Tick
+from shared.domain.tick import EARLIEST, MAX_TEXT, Tick
 from shared.operations.deployment import CLIENT_CONFIG, Deployment, aws_errors
 
 MARGIN = 30  # seconds a caller waits beyond the function's own limit
@@ -71,13 +71,22 @@ def trigger(
         report: takes one line, before anything happens: which function of which account.
 
     Returns:
-        The result (docs/design.md, Contract); of an asynchronous call, `job`, `status: "queued"` and `request_id`.
+        The result (docs/design.md, Contract); of an asynchronous call, `job`, `status: "queued"`, `request_id`, and the
+        `run_id` that will appear.
 
     Raises:
         ArcadeJobsError: Lambda refused, no response came, or the job raised.
     """
     report(f"{deployment}: {deployment.function(job)}")
-    return invoke(deployment, job, event, limit=time_limit(deployment, job), is_asynchronous=is_asynchronous)
+    result = invoke(deployment, job, event, limit=time_limit(deployment, job), is_asynchronous=is_asynchronous)
+    return result | {"run_id": _queued_run_id(job, event, result["request_id"])} if is_asynchronous else result
+
+
+def _queued_run_id(job: str, event: dict[str, Any], request_id: str) -> str:
+    """The id that the function will give to the run of an event; the invocation has the id of the request."""
+    # When it is read no longer matters: a time that lies ahead was refused.
+    now = datetime.fromisoformat(event["time"]) if "time" in event else EARLIEST
+    return Tick.from_event(event, now=now, request_id=request_id).run_id(job)
 
 
 def time_limit(deployment: Deployment, job: str) -> int:

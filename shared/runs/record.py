@@ -9,6 +9,59 @@ from typing import Any, NamedTuple, get_type_hints
 from shared.domain.run import Merge, Result, RunStatus
 
 MAX_RESULT_BYTES = 300_000  # of an item's 400 KB; the rest is for the other attributes
+MAX_ATTEMPTS = 20  # that a run remembers: the latest
+MAX_ERROR = 500  # characters of an attempt's error
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRecord:
+    """One attempt at a run, as the run remembers it when later ones have ended.
+
+    Attributes:
+        number: from 1.
+        deadline_at: when Lambda stopped it at the latest.
+        finished_at: None while it runs, and of one that was killed.
+        status: its own; `abandoned` is derived, as that of a run.
+        error: the first that it reported.
+    """
+
+    number: int
+    started_at: datetime
+    deadline_at: datetime
+    finished_at: datetime | None = None
+    status: RunStatus = RunStatus.RUNNING
+    error: str | None = None
+
+    @classmethod
+    def of(cls, record: "RunRecord") -> "AttemptRecord":
+        """The latest attempt of a record."""
+        errors = (record.result or {}).get("errors") if record.finished_at else None
+        return cls(
+            number=record.attempt,
+            started_at=record.started_at,
+            deadline_at=record.deadline_at,
+            finished_at=record.finished_at,
+            status=record.status,
+            error=str(errors[0].get("error"))[:MAX_ERROR] if errors else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The attempt, JSON-ready; an attribute without a value is absent."""
+        values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any], *, number: int) -> "AttemptRecord":
+        """The attempt that `to_json` was stored of; its number is the given one if it was not known then."""
+        finished_at = attributes.get("finished_at")
+        return cls(
+            number=attributes["number"] or number,
+            started_at=parse_instant(attributes["started_at"]),
+            deadline_at=parse_instant(attributes["deadline_at"]),
+            finished_at=parse_instant(finished_at) if finished_at else None,
+            status=RunStatus(attributes["status"]),
+            error=attributes.get("error"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +85,7 @@ class RunRecord:
         reason: why they did.
         result: the job's own, of all attempts that ended, in full or with its lists cut; None before the first end, and
             in lists of runs.
+        attempts: by number, the latest `MAX_ATTEMPTS`; none in lists of runs, and in what was stored before they were.
         duplicate: whether it is the stored result of earlier attempts, which left nothing to do.
     """
 
@@ -49,6 +103,7 @@ class RunRecord:
     actor: str | None = None
     reason: str | None = None
     result: Mapping[str, Any] | None = None
+    attempts: tuple[AttemptRecord, ...] = ()
     duplicate: bool = False
 
     @property
@@ -60,6 +115,7 @@ class RunRecord:
         """What is stored, as text, numbers and maps; an attribute without a value is absent."""
         values = {name: getattr(self, name) for name in STORED_ATTRIBUTES} | {
             "result": json.dumps(cut_to_fit(self.result)) if self.result is not None else None,
+            "attempts": [attempt.to_json() for attempt in self.attempts] or None,
         }
         return {name: _plain(value) for name, value in values.items() if value is not None and value is not False}
 
@@ -67,7 +123,11 @@ class RunRecord:
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "RunRecord":
         """The record that `to_attributes` stored; attributes of no field are ignored."""
         values = {name: _READERS[name](attributes[name]) for name in _READERS if name in attributes}
-        return cls(**values)
+        # A start is appended before its number is known: it counts back from the latest.
+        stored = attributes.get("attempts", ())
+        first = attributes["attempt"] - len(stored) + 1
+        attempts = tuple(AttemptRecord.from_attributes(each, number=first + place) for place, each in enumerate(stored))
+        return cls(**values, attempts=attempts)
 
     def to_json(self) -> dict[str, Any]:
         """The result of docs/design.md, Contract; dry_run, actor and reason are there only when they have a value."""
@@ -78,11 +138,19 @@ class RunRecord:
 class RunEnd(NamedTuple):
     """What statistics need of a run; its attributes are those of `RunRecord`."""
 
+    run_id: str
     job: str
+    trigger: str
+    started_at: datetime
     status: RunStatus
     dry_run: bool
     duration_ms: int | None
     finished_at: datetime | None
+
+    @classmethod
+    def of(cls, record: RunRecord) -> "RunEnd":
+        """The end of a run that is known in full."""
+        return cls(*(getattr(record, name) for name in cls._fields))
 
 
 _FIELDS = tuple(field.name for field in fields(RunRecord))
@@ -90,7 +158,8 @@ _AFTER_FINISHED = _FIELDS.index("finished_at") + 1
 STORED_ATTRIBUTES = tuple(
     name for name in (*_FIELDS[:_AFTER_FINISHED], "duration_ms", *_FIELDS[_AFTER_FINISHED:]) if name != "duplicate"
 )
-LISTED_ATTRIBUTES = tuple(name for name in STORED_ATTRIBUTES if name != "result")  # what an index of runs holds
+# What an index of runs holds; the projections of a deployed one cannot change.
+LISTED_ATTRIBUTES = tuple(name for name in STORED_ATTRIBUTES if name not in {"result", "attempts"})
 _JSON_OPTIONAL = ("dry_run", "actor", "reason")
 _JSON_ATTRIBUTES = (
     *("run_id", "job", "trigger", "scheduled_at", "status", "duplicate", "attempt", "started_at", "finished_at"),
@@ -99,9 +168,14 @@ _JSON_ATTRIBUTES = (
 
 
 def count_numbers(result: Mapping[str, Any]) -> dict[str, int]:
-    """The whole numbers at the top of a result, by name, and how many errors it lists: what a table of runs shows."""
+    """The whole numbers at the top of a result, by name, and how many errors and warnings it lists, if any warnings.
+
+    It is what a table of runs shows.
+    """
     numbers = {name: value for name, value in result.items() if type(value) is int}
-    return {**numbers, "errors": result.get("cut", {}).get("errors", len(result.get("errors", ())))}
+    cut = result.get("cut", {})
+    errors, warnings = (cut.get(name, len(result.get(name, ()))) for name in ("errors", "warnings"))
+    return {**numbers, **({"warnings": warnings} if warnings else {}), "errors": errors}
 
 
 def cut_to_fit(result: Mapping[str, Any], *, max_bytes: int = MAX_RESULT_BYTES) -> dict[str, Any]:
@@ -148,8 +222,12 @@ def merge_attempt(run: RunRecord | None, ended: RunRecord, merge: Merge) -> Merg
     """
     if run is None:
         ended = replace(ended, attempt=max(ended.attempt, 1))
+        ended = replace(ended, attempts=(AttemptRecord.of(ended),))
         return MergedAttempt(stored=ended, returned=ended)
     ended = replace(ended, attempt=ended.attempt or run.attempt + 1)
+    attempts = {attempt.number: attempt for attempt in (*run.attempts, AttemptRecord.of(ended))}
+    remembered = tuple(attempts[number] for number in sorted(attempts)[-MAX_ATTEMPTS:])
+    run, ended = replace(run, attempts=remembered), replace(ended, attempts=remembered)
     returned = _with_result(ended, run.result, ended.result, merge)
     stored = _with_result(run, ended.result, run.result, merge) if _stands(run, ended) else returned
     # S27: the number never goes backwards.
@@ -195,6 +273,6 @@ def _reader(hint: Any) -> Any:
     return RunStatus if hint is RunStatus else lambda value: value
 
 
-_READERS = {name: _reader(hint) for name, hint in get_type_hints(RunRecord).items() if name != "duplicate"} | {
-    "result": json.loads
-}
+_READERS = {
+    name: _reader(hint) for name, hint in get_type_hints(RunRecord).items() if name not in {"duplicate", "attempts"}
+} | {"result": json.loads}

@@ -67,10 +67,12 @@ class Runner:
             RunNotSucceededError: a scheduled run ended as anything but succeeded.
         """
         run = Run(id=tick.run_id(job), tick=tick, time_left=time_left)
-        logger.thread_safe_append_keys(run_id=run.id, job=job)
+        logger.thread_safe_append_keys(run_id=run.id, job=job, function_request_id=tick.request_id)
         try:
             self._wait_for_slot(run)
             attempt, is_recorded = self._start(run, job)
+            # Of a run that is killed there is no other line, and none by which Lambda's own could be found.
+            logger.info("run started", extra={"attempt": attempt.record.attempt})
             end = self._work(attempt.record, run, work)
             if attempt.success is not None and end.adds_nothing_to(attempt.success):
                 logger.info("run has succeeded before; nothing left to do", extra={"attempt": attempt.success.attempt})

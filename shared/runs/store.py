@@ -11,8 +11,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.domain.errors import NotReachableError
 from shared.domain.run import Merge, RunStatus, take_latest
+from shared.runs.attributes import read_attribute, write_attribute
+from shared.runs.queries import runs_query
 from shared.runs.record import (
     STORED_ATTRIBUTES,
+    AttemptRecord,
     RunEnd,
     RunRecord,
     merge_attempt,
@@ -107,13 +110,15 @@ class RunStore:
             RunStoreError: the table cannot be reached or written.
         """
         values = {**_attributes(record), "history": ANY_JOB, "running": ANY_JOB, TIME_TO_LIVE: _expiry(record)}
-        kept = ("attempt", "revision", "merged", "result", "counts")
+        kept = ("attempt", "attempts", "revision", "merged", "result", "counts")
+        begun = AttemptRecord.of(record)
         for _ in range(ROUNDS):
             try:
                 item = self._update(
                     record.run_id,
                     set_=values,
                     remove=[name for name in ATTRIBUTES if name not in values and name not in kept],
+                    append={"attempts": [begun.to_json()]},
                     add={"attempt": 1, "revision": 1},
                     condition="attribute_not_exists(#run_id) OR (#status <> :succeeded AND #expires_at > :now)",
                     names=(PARTITION_KEY, "status", TIME_TO_LIVE),
@@ -123,9 +128,10 @@ class RunStore:
                 stored = self._stored(failed.item)
                 if stored.record is not None:
                     return Attempt(record=record, stored=stored)
+                first = replace(record, attempt=1)
                 with suppress(_ConditionError):  # else another delivery was first: it is there now
                     return Attempt(
-                        record=replace(record, attempt=1), stored=self._put(replace(record, attempt=1), stored)
+                        record=first, stored=self._put(replace(first, attempts=(AttemptRecord.of(first),)), stored)
                     )
             else:
                 stored = self._stored(item)
@@ -170,21 +176,31 @@ class RunStore:
         except (BotoCoreError, ClientError) as error:
             raise RunStoreError(_describe(error)) from error
         item = response.get("Item")
-        if item is None or self._has_expired(item):
+        if item is None or "history" not in item or self._has_expired(item):  # a note of a pause is in no history
             return None
         return self._record(item)
 
-    def list_runs(self, job: str | None = None, *, limit: int | None = None) -> list[RunRecord]:
+    def list_runs(
+        self,
+        job: str | None = None,
+        *,
+        limit: int | None = None,
+        status: RunStatus | None = None,
+        since: datetime | None = None,
+    ) -> list[RunRecord]:
         """The last runs of a job, or of all, the latest start first, without their results.
 
         Args:
             job: whose; None: of all.
             limit: how many at most; None: all that are stored.
+            status: of which status; None: any.
+            since: started at or after it.
 
         Raises:
             RunStoreError: the table cannot be reached.
         """
-        return [self._record(item) for item in self._query(*_runs_of(job), limit)]
+        found = self._query(*_runs_of(job), limit=limit, status=status, since=since)
+        return [self._record(item) for item in found]
 
     def list_ends(self, job: str | None = None) -> Iterator[RunEnd]:
         """How all runs of a job, or of all, ended: what statistics need, without reading the rest of `list_runs`.
@@ -192,13 +208,32 @@ class RunStore:
         Raises:
             RunStoreError: the table cannot be reached.
         """
-        for item in self._query(*_runs_of(job), None, attributes=(*RunEnd._fields, "deadline_at")):
+        for item in self._query(*_runs_of(job), attributes=(*RunEnd._fields, "deadline_at")):
             status = RunStatus(item["status"]["S"])
             if status is RunStatus.RUNNING and self._is_abandoned(parse_instant(item["deadline_at"]["S"])):
                 status = RunStatus.ABANDONED
-            duration_ms = int(item["duration_ms"]["N"]) if "duration_ms" in item else None
-            finished_at = parse_instant(item["finished_at"]["S"]) if "finished_at" in item else None
-            yield RunEnd(item["job"]["S"], status, "dry_run" in item, duration_ms, finished_at)
+            yield RunEnd(
+                item["run_id"]["S"],
+                item["job"]["S"],
+                item["trigger"]["S"],
+                parse_instant(item["started_at"]["S"]),
+                status,
+                "dry_run" in item,
+                int(item["duration_ms"]["N"]) if "duration_ms" in item else None,
+                parse_instant(item["finished_at"]["S"]) if "finished_at" in item else None,
+            )
+
+    def find_ids(self, prefix: str) -> list[str]:
+        """The ids of the runs that begin with a text, or do so after `<job>:`; the latest start first.
+
+        Raises:
+            RunStoreError: the table cannot be reached.
+        """
+        job, colon, _ = prefix.partition(":")
+        # A slot has a colon too: 2026-01-12T00:00Z.
+        of_job = job if colon and "T" not in job else None
+        ids = (item[PARTITION_KEY]["S"] for item in self._query(*_runs_of(of_job), attributes=(PARTITION_KEY,)))
+        return [run_id for run_id in ids if run_id.startswith(prefix) or run_id.partition(":")[2].startswith(prefix)]
 
     def list_running(self) -> list[RunRecord]:
         """What is running, and what was abandoned; the latest start first.
@@ -206,44 +241,32 @@ class RunStore:
         Raises:
             RunStoreError: the table cannot be reached.
         """
-        return [self._record(item) for item in self._query(RUNNING, ANY_JOB, None)]
+        return [self._record(item) for item in self._query(RUNNING, ANY_JOB)]
 
     def _query(
-        self, index: RunsIndex, partition: str, limit: int | None, *, attributes: Collection[str] = ()
+        self,
+        index: RunsIndex,
+        partition: str,
+        *,
+        limit: int | None = None,
+        attributes: Collection[str] = (),
+        status: RunStatus | None = None,
+        since: datetime | None = None,
     ) -> Iterator[Item]:
-        """Page through an index. Expired items stay in the table for up to two days, and are left out here (S14).
-
-        Args:
-            index: which.
-            partition: of it.
-            limit: how many items at most; None: all.
-            attributes: of the items; none: all that the index has.
-        """
+        """Page through an index (`runs_query`), up to so many items."""
+        now = self.clock()
+        request = runs_query(index, partition, now=now, attributes=attributes, status=status, since=since)
+        request["TableName"] = self.table_name
         remaining = limit
-        request: dict[str, Any] = {
-            "TableName": self.table_name,
-            "IndexName": index.name,
-            "KeyConditionExpression": "#partition = :partition",
-            "FilterExpression": "#expiry > :now",
-            "ExpressionAttributeNames": {"#partition": index.partition_key, "#expiry": TIME_TO_LIVE},
-            "ExpressionAttributeValues": {
-                ":partition": {"S": partition},
-                ":now": {"N": str(self._now())},
-            },
-            "ScanIndexForward": False,
-        }
-        if attributes:
-            names = {"#partition" if name == index.partition_key else f"#{name}": name for name in attributes}
-            request["ProjectionExpression"] = ", ".join(names)
-            request["ExpressionAttributeNames"] |= names
         while remaining is None or remaining > 0:
-            if remaining is not None:
+            # It counts what is read: of a status that is rare there are few in each page.
+            if remaining is not None and status is None:
                 request["Limit"] = remaining
             try:
                 response = self.client.query(**request)
             except (BotoCoreError, ClientError) as error:
                 raise RunStoreError(_describe(error)) from error
-            yield from response["Items"]
+            yield from response["Items"][:remaining]
             if remaining is not None:
                 remaining -= len(response["Items"])
             if "LastEvaluatedKey" not in response:
@@ -279,6 +302,7 @@ class RunStore:
         *,
         set_: Mapping[str, Any],
         remove: Collection[str],
+        append: Mapping[str, Any] | None = None,
         add: Mapping[str, int] | None = None,
         condition: str,
         names: Collection[str] = (),
@@ -290,6 +314,7 @@ class RunStore:
             run_id: its key.
             set_: attributes and their values.
             remove: attributes.
+            append: lists, and the items that each gets at its end.
             add: attributes, and the number by which each grows.
             condition: with `#name` for an attribute and `:name` for a parameter.
             names: of attributes that only the condition has.
@@ -298,22 +323,22 @@ class RunStore:
         Raises:
             RunStoreError: the table cannot be reached or written.
         """
-        add = add or {}
+        append, add = append or {}, add or {}
+        appended = (f"#{name} = list_append(if_not_exists(#{name}, :none), :{name})" for name in append)
         clauses = [
-            "SET " + ", ".join(f"#{name} = :{name}" for name in set_),
+            "SET " + ", ".join([*(f"#{name} = :{name}" for name in set_), *appended]),
             "REMOVE " + ", ".join(f"#{name}" for name in remove),
             *(["ADD " + ", ".join(f"#{name} :{name}" for name in add)] if add else []),
         ]
+        values = {**set_, **append, **({"none": []} if append else {}), **add, **parameters}
         try:
             response = self.client.update_item(
                 TableName=self.table_name,
                 Key={PARTITION_KEY: {"S": run_id}},
                 UpdateExpression=" ".join(clauses),
                 ConditionExpression=condition,
-                ExpressionAttributeNames={f"#{name}": name for name in (*set_, *remove, *add, *names)},
-                ExpressionAttributeValues={
-                    f":{name}": write_attribute(value) for name, value in {**set_, **add, **parameters}.items()
-                },
+                ExpressionAttributeNames={f"#{name}": name for name in (*set_, *remove, *append, *add, *names)},
+                ExpressionAttributeValues={f":{name}": write_attribute(value) for name, value in values.items()},
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",  # spares a second request
             )
@@ -339,9 +364,12 @@ class RunStore:
 
     def _record(self, item: Item) -> RunRecord:
         record = _parse(item)
-        if record.status is RunStatus.RUNNING and self._is_abandoned(record.deadline_at):
-            return replace(record, status=RunStatus.ABANDONED)
-        return record
+        attempts = tuple(replace(attempt, status=self._status(attempt)) for attempt in record.attempts)
+        return replace(record, status=self._status(record), attempts=attempts)
+
+    def _status(self, found: RunRecord | AttemptRecord) -> RunStatus:
+        is_open = found.status is RunStatus.RUNNING
+        return RunStatus.ABANDONED if is_open and self._is_abandoned(found.deadline_at) else found.status
 
     def _is_abandoned(self, deadline_at: datetime) -> bool:
         """Of a run that has no end: it was killed (S04)."""
@@ -364,38 +392,6 @@ def _expiry(record: RunRecord) -> int:
 def _attributes(record: RunRecord) -> dict[str, Any]:
     """What an update sets: the key and the number of the attempt are not among it."""
     return {name: value for name, value in record.to_attributes().items() if name not in (PARTITION_KEY, "attempt")}
-
-
-def write_attribute(value: Any) -> dict[str, Any]:
-    """A value as DynamoDB has it, with its type.
-
-    Raises:
-        TypeError: it is no truth value, number, text, set of texts or map of these.
-    """
-    match value:
-        case bool():
-            return {"BOOL": value}
-        case int():
-            return {"N": str(value)}
-        case str():
-            return {"S": value}
-        case frozenset():
-            return {"SS": sorted(value)}
-        case Mapping():
-            return {"M": {name: write_attribute(inner) for name, inner in value.items()}}
-    raise TypeError(f"no attribute type for {type(value).__name__}")
-
-
-def read_attribute(value: Mapping[str, Any]) -> Any:
-    """The value of what DynamoDB has; a set is a list."""
-    [(kind, content)] = value.items()
-    match kind:
-        case "N":
-            return int(content)
-        case "M":
-            return {name: read_attribute(inner) for name, inner in content.items()}
-        case _:
-            return content
 
 
 def _describe(error: Exception) -> str:

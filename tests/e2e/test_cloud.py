@@ -200,10 +200,10 @@ def test_a_trigger_waits_for_the_result_and_a_dry_run_changes_nothing(cloud: Lap
     assert (run.actor, run.reason) == ("tester", "it was missed")
 
 
-def test_an_asynchronous_trigger_is_queued_and_runs(cloud: LaptopCloud) -> None:
-    queued = cloud.trigger("cleanup", is_asynchronous=True, at="2026-01-15T03:00:00Z")
+def test_an_asynchronous_trigger_is_queued_and_runs_under_the_id_that_it_was_told(cloud: LaptopCloud) -> None:
+    queued = cloud.trigger("cleanup", is_asynchronous=True)
     assert queued["status"] == "queued"
-    run = eventually(lambda: cloud.run("cleanup:2026-01-15T03:00Z"))
+    run = eventually(lambda: cloud.run(queued["run_id"]))
     assert run.trigger == Trigger.MANUAL
 
 
@@ -291,14 +291,14 @@ def run_instead(program: str, arguments: list[str], environment: dict[str, str])
 
 
 def test_a_pause_turns_a_schedule_off_and_a_resume_turns_it_on(cloud: LaptopCloud) -> None:
-    assert pause(cloud.deployment, "prize-pool").state is State.ON
+    assert pause(cloud.deployment, "prize-pool", reason="rehearsal", now=datetime.now(UTC)).before.state is State.ON
     paused = cloud.status("prize-pool").schedule
     assert (paused.state, paused.silence_alarm, paused.expression) == (
         State.PAUSED,
         SilenceAlarm.NONE,
         "cron(0 0 * * ? *)",
     )
-    assert resume(cloud.deployment, "prize-pool") == paused
+    assert resume(cloud.deployment, "prize-pool", now=datetime.now(UTC)).before == paused
     assert cloud.status("prize-pool").schedule.state is State.ON
 
 

@@ -1,6 +1,7 @@
 """A deployed stage: AWS emulated in this process, composite alarms and the functions by fakes."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ AWS = boto3.Session("testing", "testing", region_name=REGION)  # it reads the de
 NOW = datetime(2026, 1, 12, 9, tzinfo=UTC)
 SLOT = "2026-01-12T00:00:00Z"
 JOB = "prize-pool"
+REQUEST_ID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 QUARTER_HOUR = 900  # seconds, the time limit of the functions
 
 
@@ -77,9 +79,10 @@ class FakeFunctions:
         return {"Timeout": QUARTER_HOUR}
 
     def invoke(self, **request: Any) -> dict[str, Any]:
-        assert request["InvocationType"] == "RequestResponse"
         function, event = request["FunctionName"], json.loads(request["Payload"])
         self.received.append((function, event))
+        if request["InvocationType"] == "Event":
+            return {"ResponseMetadata": {"RequestId": REQUEST_ID}}
         try:
             return {"Payload": BytesIO(json.dumps(self.behave(function, event)).encode())}
         except RuntimeError as error:
@@ -101,15 +104,55 @@ def client(service: str) -> Any:
 
 
 @dataclass
+class FakeLogs:
+    """CloudWatch Logs with patterns on JSON, which moto lacks; in pages of two events."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    patterns: list[str] = field(default_factory=list)
+
+    def add(self, at: datetime, message: Any, *, group: str = f"log-{JOB}") -> None:
+        text = message if isinstance(message, str) else json.dumps(message)
+        number = len(self.events)
+        self.events.append(
+            {"eventId": f"{number}", "timestamp": int(at.timestamp() * 1000), "message": text, "group": group}
+        )
+
+    def filter_log_events(self, **request: Any) -> dict[str, Any]:
+        self.patterns.append(request["filterPattern"])
+        terms = re.findall(r"\(\$\.([\w.]+) = \"([^\"]*)\"\)", request["filterPattern"])
+        found = [
+            {name: value for name, value in event.items() if name != "group"}
+            for event in self.events
+            if event["group"] == request["logGroupName"]
+            and request["startTime"] <= event["timestamp"] <= request["endTime"]
+            and any(look_up(event["message"], path.split(".")) == value for path, value in terms)
+        ]
+        first = int(request.get("nextToken", 0))
+        more = {"nextToken": str(first + 2)} if len(found) > first + 2 else {}
+        return {"events": found[first : first + 2], **more}
+
+
+def look_up(message: str, path: list[str]) -> Any:
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return None
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+@dataclass
 class FakeSession:
     """A session whose clients are moto's, except the fakes."""
 
     alarms: FakeAlarms
     functions: FakeFunctions
+    logs: FakeLogs
     region_name: str = REGION
 
     def client(self, service: str, **_: Any) -> Any:
-        fakes = {"cloudwatch": self.alarms, "lambda": self.functions}
+        fakes = {"cloudwatch": self.alarms, "lambda": self.functions, "logs": self.logs}
         return fakes.get(service) or client(service)
 
 
@@ -120,6 +163,7 @@ class FakeStage:
     deployment: Deployment
     alarms: FakeAlarms
     functions: FakeFunctions
+    logs: FakeLogs
     runs: RunStore
 
     def queue(self, job: str = JOB) -> str:
@@ -161,11 +205,20 @@ def alarm_rule(job: str) -> str:
 def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
     """Stage dev: cleanup by a schedule in London, the others by rules; leaderboard deployed to be off."""
     events, scheduler, sqs = (client(service) for service in ("events", "scheduler", "sqs"))
-    outputs, alarms = {"RunsTableName": "runs", "AlarmNames": "arcade-jobs-dev-dropped-events"}, FakeAlarms()
+    outputs = {
+        "RunsTableName": "runs",
+        "AlarmNames": "arcade-jobs-dev-dropped-events",
+        "Timezone": "Europe/London",
+        "DashboardName": "arcade-jobs-dev",
+    }
+    alarms, logs = FakeAlarms(), FakeLogs()
     for job in JOBS:
         prefix = f"arcade-jobs-dev-{job.name}"
         outputs |= {
             f"{job.title}FunctionName": job.name,
+            f"{job.title}LogGroupName": f"log-{job.name}",
+            f"{job.title}Cron": job.cron,
+            f"{job.title}SilentAfterHours": "" if job.name == "leaderboard" else "28",
             f"{job.title}DeadLetterQueueUrl": sqs.create_queue(QueueName=job.name)["QueueUrl"],
             f"{job.title}IsEnabled": str(job.name != "leaderboard").lower(),
             f"{job.title}AlarmNames": f"{prefix}-errors,{prefix}-dead-letters,{prefix}-silence,{prefix}",
@@ -207,7 +260,7 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
         stack=stack_name("dev"),
         account="123456789012",
         caller="arn:aws:iam::123456789012:user/operator",
-        session=cast("boto3.Session", FakeSession(alarms=alarms, functions=functions)),
+        session=cast("boto3.Session", FakeSession(alarms=alarms, functions=functions, logs=logs)),
         endpoint=None,
         outputs=outputs,
     )
@@ -215,5 +268,6 @@ def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:
         deployment=deployment,
         alarms=alarms,
         functions=functions,
+        logs=logs,
         runs=RunStore(client=dynamodb, table_name="runs", clock=lambda: NOW),
     )

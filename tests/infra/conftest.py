@@ -1,8 +1,10 @@
 """Templates: each context is synthesized once a session, with a stub for the asset and without validation."""
 
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,23 +26,31 @@ Synthesize = Callable[..., Template]
 
 @pytest.fixture(scope="session")
 def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
-    """Make the template of a context, given as a mapping."""
-    made: dict[frozenset[tuple[str, str]], Template] = {}
+    """Make the template of a context, given as a mapping, and of more flags of the CDK."""
+    made: dict[str, Template] = {}
     stub = tmp_path_factory.mktemp("asset")
     (stub / "stub.py").write_text("")
 
-    def synthesize(context: dict[str, str]) -> Template:
-        key = frozenset(context.items())
+    def synthesize(context: dict[str, str], flags: Mapping[str, Any] | None = None) -> Template:
+        key = json.dumps([context, flags], sort_keys=True)
         if key not in made:
             out: Path = tmp_path_factory.mktemp("cdk")
-            app = App(context=CDK_CONTEXT, outdir=str(out), analytics_reporting=False)
+            app = App(context={**CDK_CONTEXT, **(flags or {})}, outdir=str(out), analytics_reporting=False)
             settings = read_settings(context, {})
             code = lambda_.Code.from_asset(str(stub))
             stack = ArcadeJobsStack(app, stack_name(settings.stage), settings=settings, code=code)
-            made[key] = Template(app.synth().get_stack_by_name(stack.stack_name).template)
+            template = app.synth().get_stack_by_name(stack.stack_name).template
+            made[key] = Template(template, warnings(out / f"{stack.artifact_id}.metadata.json"))
         return made[key]
 
     return synthesize
+
+
+def warnings(metadata: Path) -> list[str]:
+    """The warnings that a synthesis left for the CDK command to print, without their ids."""
+    found = json.loads(metadata.read_text()).values() if metadata.exists() else []
+    entries = [entry for entries in found for entry in entries if entry["type"] == "aws:cdk:warning"]
+    return [entry["data"].partition(" [ack: ")[0] for entry in entries]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,9 +39,10 @@ ALARM_PREFIX = f"{stack_name(DEFAULT_STAGE)}-"
 
 @dataclass(frozen=True)
 class Template:
-    """A template of CloudFormation."""
+    """A template of CloudFormation, and the warnings that its synthesis printed."""
 
     body: dict[str, Any]
+    warnings: list[str]
 
     def resources(self, type_: str) -> dict[str, dict[str, Any]]:
         """Whole resources of a type, by logical id."""

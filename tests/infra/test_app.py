@@ -48,12 +48,12 @@ def synthesize(tmp_path, context, **added):
     )
 
 
-def test_no_database_is_one_line_that_names_both_choices(tmp_path):
-    done = synthesize(tmp_path, {})
+def test_a_stage_without_a_database_is_one_line_that_names_both_choices(tmp_path):
+    done = synthesize(tmp_path, {"stage": "prod"})
     assert done.returncode == 1
     assert done.stderr == (
-        "arcade-jobs: database: none given; name an existing one (-c vpcId=... and the others of docs/deploy.md), or"
-        " create one with -c createDatabase=true\n"
+        "arcade-jobs: database: stage 'prod' has none; under stages.prod in cdk.json, or by -c, name one that exists"
+        " (vpcId and the others of docs/deploy.md) or create one (createDatabase=true)\n"
     )
     assert not list(tmp_path.iterdir())
 
@@ -61,6 +61,7 @@ def test_no_database_is_one_line_that_names_both_choices(tmp_path):
 def test_each_mistake_is_one_line_and_nothing_is_written(tmp_path):
     mistakes = {
         "vpcId": "vpc-0123456789abcdef0",
+        "createDatabase": "false",
         "stage": "Prod",
         "timezone": "Mars",
         "schedule.cleanup": "0 0 31 2 *",
@@ -82,7 +83,8 @@ def test_each_mistake_is_one_line_and_nothing_is_written(tmp_path):
 
 @pytest.mark.xdist_group("bundle")
 def test_switches_are_read_from_the_environment(tmp_path):
-    done = synthesize(tmp_path, NEW, ENABLE_PRIZEPOOL_JOB="false", CDK_VALIDATION="false")
+    """And nothing else is given, as for `cdk ls`: cdk.json has what the shipped stage needs."""
+    done = synthesize(tmp_path, {}, ENABLE_PRIZEPOOL_JOB="false", CDK_VALIDATION="false")
     assert done.returncode == 0, done.stderr
     template = json.loads((tmp_path / "arcade-jobs-dev.template.json").read_text())
     states = [

@@ -1,12 +1,15 @@
 """What can be chosen at deployment, and how a mistake is reported: one line each, all of them together."""
 
+from dataclasses import replace
+
 import pytest
+from sqlalchemy import text
 
 from infra.stack.context import Slack, read_settings
 from infra.stack.database_choice import DatabaseUrl, ExistingDatabase, NewDatabase
 from shared.config import VARIABLES, Config, ConfigError
 from shared.domain.errors import ArcadeJobsError
-from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, LOCAL_URL, NEW, ON_LAPTOP
+from tests.infra.template import CDK_CONTEXT, EXISTING, EXISTING_WITH_SECRET, LOCAL_URL, NEW, ON_LAPTOP
 
 
 def refusals(context, environ=None):
@@ -43,8 +46,9 @@ def test_the_replays_stage_is_not_for_deployments():
 
 def test_no_database_is_refused_with_both_choices():
     (line,) = refusals({})
-    assert "-c vpcId=..." in line
-    assert "-c createDatabase=true" in line
+    assert "stage 'dev' has none" in line
+    assert "vpcId" in line
+    assert "createDatabase=true" in line
     assert refusals({"createDatabase": "false"}) == [line]
 
 
@@ -111,10 +115,21 @@ def test_gateway_endpoints_exist_or_are_left_out():
 
 
 def test_a_new_database_takes_names_and_no_network():
-    assert read_settings(NEW, {}).database == NewDatabase(name="arcade", user="arcade_jobs")
-    assert read_settings(NEW | {"databaseName": "games"}, {}).database == NewDatabase(name="games", user="arcade_jobs")
+    default = NewDatabase(
+        name="arcade",
+        user="arcade_jobs",
+        availability_zones=None,
+        min_capacity=0,
+        max_capacity=4,
+        backup_days=7,
+        backup_window=None,
+    )
+    assert read_settings(NEW, {}).database == default
+    assert read_settings(NEW | {"databaseName": "games"}, {}).database == replace(default, name="games")
     (line,) = refusals(NEW | {"vpcId": EXISTING["vpcId"], "databasePort": "5432"})
-    assert line == "database: createDatabase=true creates its own; leave out vpcId, databasePort"
+    assert line == (
+        "database: createDatabase=true creates its own; leave out vpcId, databasePort, or set createDatabase=false"
+    )
 
 
 def test_the_laptop_takes_a_url_and_only_the_laptop():
@@ -227,3 +242,146 @@ def test_values_of_cdk_json_may_be_numbers_booleans_and_lists():
 def test_all_mistakes_are_reported_together():
     lines = refusals({"stage": "Prod", "timezone": "Mars", "schedule.cleanup": "@daily", "vpcId": EXISTING["vpcId"]})
     assert [line.split(":")[0] for line in lines] == ["stage", "timezone", "schedule.cleanup", "database"]
+
+
+def of_stages(**stages):
+    return {"stages": stages}
+
+
+def test_what_cdk_json_ships_is_enough_for_a_first_stage():
+    settings = read_settings(CDK_CONTEXT, {})
+    assert (settings.stage, settings.timezone) == ("dev", "UTC")
+    assert isinstance(settings.database, NewDatabase)
+
+
+def test_each_stage_keeps_its_choices():
+    stages = of_stages(dev=NEW, prod=EXISTING | {"timezone": "Europe/London", "alarmEmail": "night@example.com"})
+    assert read_settings(stages, {}).alarm_email is None
+    prod = read_settings(stages | {"stage": "prod"}, {})
+    assert (prod.timezone, prod.alarm_email) == ("Europe/London", "night@example.com")
+    assert isinstance(prod.database, ExistingDatabase)
+
+
+def test_a_value_of_the_command_line_goes_before_that_of_the_stage_an_empty_one_too():
+    stages = of_stages(dev=NEW | {"timezone": "Europe/London", "alarmEmail": "night@example.com"})
+    settings = read_settings(stages | {"timezone": "UTC", "alarmEmail": ""}, {})
+    assert (settings.timezone, settings.alarm_email) == ("UTC", None)
+
+
+def test_a_switch_of_the_environment_comes_last():
+    environ = {"ENABLE_CLEANUP_JOB": "false", "ENABLE_LEADERBOARD_JOB": "false"}
+    settings = read_settings(of_stages(dev=NEW | {"ENABLE_CLEANUP_JOB": True}), environ)
+    assert {choice.job.name for choice in settings.jobs if not choice.is_enabled} == {"leaderboard"}
+
+
+def test_a_stage_that_is_not_in_cdk_json_needs_a_database_choice():
+    [line] = refusals(of_stages(dev=NEW) | {"stage": "prd"})
+    assert line.startswith(
+        "database: stage 'prd' has none; under stages.prd in cdk.json, or by -c, name one that exists"
+    )
+    assert read_settings(of_stages(dev=NEW) | {"stage": "prd"} | NEW, {}).stage == "prd"
+
+
+def test_the_laptop_has_no_choices_of_a_stage():
+    settings = read_settings(of_stages(dev=NEW | {"timezone": "Europe/London"}) | ON_LAPTOP, {})
+    assert (settings.database, settings.timezone) == (DatabaseUrl(url=LOCAL_URL), "UTC")
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ({"dev": NEW | {"timezone": "Mars"}}, "stages.dev.timezone: 'Mars' is not an IANA time zone such as UTC"),
+        ({"dev": NEW, "prod": {"timezon": "UTC"}}, "stages.prod.timezon: there is no such name; docs/deploy.md lists"),
+        ({"dev": NEW, "prod": {"@aws-cdk/core:x": True}}, "stages.prod.@aws-cdk/core:x: there is no such name"),
+        ({"dev": NEW | {"stage": "prod"}}, "stages.dev.stage: is not kept with a stage"),
+        ({"dev": NEW | {"target": "local"}}, "stages.dev.target: is not kept with a stage"),
+        ({"dev": NEW, "Prod": {}}, "stages: expected a small letter, then up to 15 small letters, digits and dashes"),
+        ({"dev": NEW, "prod": "x"}, "stages.prod: expected an object with names and values, got 'x'"),
+    ],
+)
+def test_a_mistake_in_a_stage_is_one_line_that_names_the_stage(stages, expected):
+    [line] = refusals({"stages": stages})
+    assert line.startswith(expected)
+
+
+def test_stages_are_not_for_the_command_line():
+    [line] = refusals(NEW | {"stages": "dev"})
+    assert line == "stages: expected an object in cdk.json with the choices of each stage, got 'dev'"
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "on-call",
+        "arn:aws:sqs:eu-west-1:123456789012:on-call",
+        "arn:aws:sns:eu-west-1:123456789012:on-call.fifo",
+        "arn:aws:sns:eu-west-1:12345:on-call",
+    ],
+)
+def test_what_is_no_topic_for_alarms_is_refused(arn):
+    expected = f"a value such as arn:aws:sns:eu-west-1:123456789012:on-call, got {arn!r}"
+    assert refusals(EXISTING | {"alarmTopicArn": arn}) == [f"alarmTopicArn: expected {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("databaseUser", "arcade_admin", "'arcade_admin' is the admin, who could no longer log in with its password"),
+        ("databaseUser", "rdsadmin", "'rdsadmin' is reserved by PostgreSQL or RDS"),
+        ("databaseUser", "rds_iam", "'rds_iam' is reserved"),
+        ("databaseUser", "pg_monitor", "'pg_monitor' is reserved"),
+        ("databaseUser", "public", "'public' is reserved"),
+        ("databaseUser", "user", "'user' is reserved"),
+        ("databaseUser", "admin", "'admin' is reserved"),
+        ("databaseUser", "_jobs", "expected a small letter, then small letters, digits and underscores, got '_jobs'"),
+        ("databaseUser", "Jobs", "expected a small letter, then"),
+        ("databaseUser", "jobs-1", "expected a small letter, then"),
+        ("databaseUser", "arcade_jobs_owner", "'arcade_jobs_owner' ends as the role that owns the tables does"),
+        ("databaseUser", "j" * 58, "expected up to 57 characters, got 58"),
+        ("databaseName", "_arcade", "expected a small letter, then"),
+        ("databaseName", "postgres", "'postgres' is reserved"),
+        ("databaseName", "template1", "'template1' is reserved"),
+        ("databaseName", "table", "'table' is reserved"),
+        ("databaseName", "a" * 64, "expected up to 63 characters, got 64"),
+        ("databaseMinCapacity", "0.3", "expected capacity units in halves from 0 to 256, got '0.3'"),
+        ("databaseMinCapacity", "-1", "expected capacity units in halves from 0 to 256, got '-1'"),
+        ("databaseMaxCapacity", "0.5", "expected capacity units in halves from 1 to 256, got '0.5'"),
+        ("databaseMaxCapacity", "256.5", "expected capacity units in halves from 1 to 256, got '256.5'"),
+        ("databaseMinCapacity", "4.5", "4.5 is more than databaseMaxCapacity, 4"),
+        ("backupRetentionDays", "0", "expected a whole number from 1 to 35, got '0'"),
+        ("backupRetentionDays", "36", "expected a whole number from 1 to 35, got '36'"),
+        ("backupWindow", "3-4", "expected a time in UTC such as 03:00-04:00, got '3-4'"),
+        ("backupWindow", "24:00-01:00", "expected a time in UTC such as 03:00-04:00, got '24:00-01:00'"),
+        ("backupWindow", "03:00-03:29", "expected at least 30 minutes, got '03:00-03:29'"),
+        ("availabilityZones", "eu-west-1a", "expected two or three different ones of one region, got 'eu-west-1a'"),
+        ("availabilityZones", "eu-west-1a,eu-west-1a", "expected two or three different ones of one region, got"),
+        ("availabilityZones", "eu-west-1a,us-east-1b", "expected two or three different ones of one region, got"),
+        ("availabilityZones", "2", "expected a value such as eu-west-1a, got '2'"),
+    ],
+)
+def test_what_rds_refuses_of_a_new_database_is_refused_before_it(name, value, expected):
+    [line] = refusals(NEW | {name: value})
+    assert line.startswith(f"{name}: {expected}")
+
+
+def test_choices_of_a_new_database_need_one():
+    assert refusals(EXISTING | {"backupRetentionDays": "3", "databaseMinCapacity": "1"}) == [
+        "database: databaseMinCapacity, backupRetentionDays need createDatabase=true"
+    ]
+    [line] = refusals(ON_LAPTOP | {"backupRetentionDays": "3"})
+    assert line.startswith("database: target=local takes databaseUrl")
+
+
+def test_what_postgresql_reserves_is_refused(engine):
+    with engine.connect() as connection:
+        reserved = connection.scalars(text("SELECT word FROM pg_get_keywords() WHERE catcode = 'R'")).all()
+    assert len(reserved) > 70
+    assert {word for word in reserved if not refusals(NEW | {"databaseUser": word})} == set()
+
+
+@pytest.mark.parametrize("choice", ["true", "false"])
+def test_protection_is_chosen(choice):
+    for stage in ("dev", "prod"):
+        settings = read_settings(NEW | {"stage": stage, "terminationProtection": choice}, {})
+        assert settings.is_protected is (choice == "true")
+    assert not read_settings(ON_LAPTOP | {"stage": "prod", "terminationProtection": choice}, {}).is_protected

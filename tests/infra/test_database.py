@@ -1,5 +1,8 @@
 """Where the functions connect to, and the network around it."""
 
+import pytest
+
+from infra.stack.context import read_settings
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW
 
 
@@ -64,13 +67,12 @@ def test_a_new_database_pauses_when_idle(synthesize):
     assert scaling == {"MinCapacity": 0, "MaxCapacity": 4, "SecondsUntilAutoPause": 300}
 
 
-def test_a_new_database_is_encrypted_protected_and_reached_by_token_or_data_api(synthesize):
+def test_a_new_database_is_encrypted_leaves_a_snapshot_and_is_reached_by_token_or_data_api(synthesize):
     (resource,) = synthesize(NEW).resources("AWS::RDS::DBCluster").values()
     cluster = resource["Properties"]
     assert cluster["StorageEncrypted"] is True
     assert cluster["EnableIAMDatabaseAuthentication"] is True
     assert cluster["EnableHttpEndpoint"] is True
-    assert cluster["DeletionProtection"] is True
     assert resource["DeletionPolicy"] == "Snapshot"
     assert cluster["BackupRetentionPeriod"] == 7
     (instance,) = synthesize(NEW).properties("AWS::RDS::DBInstance")
@@ -85,3 +87,41 @@ def test_a_new_network_has_no_way_out_but_gateway_endpoints(synthesize):
         assert not template.resources(f"AWS::EC2::{forbidden}")
     assert len(template.resources("AWS::EC2::VPCEndpoint")) == 2
     assert all(endpoint["VpcEndpointType"] == "Gateway" for endpoint in template.properties("AWS::EC2::VPCEndpoint"))
+
+
+@pytest.mark.parametrize(("choice", "is_protected"), [({"stage": "prod"}, True), ({}, False)], ids=["prod", "dev"])
+def test_a_stage_is_protected_with_its_database_unless_it_is_the_one_to_try_out(synthesize, choice, is_protected):
+    assert read_settings(NEW | choice, {}).is_protected is is_protected
+    assert synthesize(NEW | choice).one("AWS::RDS::DBCluster")["DeletionProtection"] is is_protected
+
+
+def test_capacity_backups_and_zones_are_chosen(synthesize):
+    template = synthesize(
+        NEW
+        | {
+            "databaseMinCapacity": "0.5",
+            "databaseMaxCapacity": "16",
+            "backupRetentionDays": "35",
+            "backupWindow": "23:45-00:15",
+            "availabilityZones": "eu-west-1a,eu-west-1b,eu-west-1c",
+        }
+    )
+    cluster = template.one("AWS::RDS::DBCluster")
+    assert cluster["ServerlessV2ScalingConfiguration"] == {"MinCapacity": 0.5, "MaxCapacity": 16}  # it never pauses
+    assert (cluster["BackupRetentionPeriod"], cluster["PreferredBackupWindow"]) == (35, "23:45-00:15")
+    zones = [subnet["AvailabilityZone"] for subnet in template.properties("AWS::EC2::Subnet")]
+    assert zones == ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
+
+
+def test_the_outputs_are_what_a_platform_needs_to_join_the_network(synthesize):
+    template = synthesize(NEW)
+    outputs = {name: output["Value"] for name, output in template.body["Outputs"].items()}
+    [vpc] = template.resources("AWS::EC2::VPC")
+    subnets = template.resources("AWS::EC2::Subnet")
+    cluster = template.one("AWS::RDS::DBCluster")
+    assert outputs["DatabaseVpcId"] == {"Ref": vpc}
+    assert [part["Ref"] for part in outputs["DatabaseSubnetIds"]["Fn::Join"][1] if part != ","] == [*subnets]
+    assert cluster["VpcSecurityGroupIds"] == [outputs["DatabaseSecurityGroupId"]]
+    assert outputs["DatabasePort"] == "5432"
+    assert outputs["DatabaseHost"]["Fn::GetAtt"][1] == "Endpoint.Address"
+    assert outputs["DatabaseName"] == cluster["DatabaseName"] == "arcade"

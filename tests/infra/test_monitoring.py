@@ -1,16 +1,20 @@
 """Every alarm: when it is raised, what it does without data, who is notified; and the dashboard."""
 
 import json
+import re
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from infra.jobs import JOBS
-from infra.stack.monitoring import MAX_WINDOW
 from shared.metrics import NAMESPACE
 from shared.operations.schedule import SILENCE_COUNTS
 from tests.infra.template import EXISTING, JOB_NAMES, ON_LAPTOP
 from tests.jobs import invoke
 
+LONDON = {"timezone": "Europe/London"}
+ON_CALL = "arn:aws:sns:eu-west-1:123456789012:on-call"
 OF_EACH_JOB = ("errors", "dead-letters", "silence", "near-timeout")
 OF_PRIZE_POOL = {
     "pools-without-winner": "PoolsWithoutWinner",
@@ -21,6 +25,8 @@ OF_PRIZE_POOL = {
 OF_JOBS = {f"{job}-{kind}" for job in JOB_NAMES for kind in OF_EACH_JOB} | {
     f"prize-pool-{kind}" for kind in OF_PRIZE_POOL
 }
+# A failed run is still retried, and a period without a pool may be as it should be.
+PAGING = OF_JOBS - {f"{job}-errors" for job in JOB_NAMES} - {"prize-pool-periods-without-pool"}
 OF_THE_STACK = {"dropped-events", "failed-destinations"}
 
 
@@ -54,7 +60,7 @@ def test_only_silence_breaches_without_data(synthesize):
     assert set(treated.values()) == {"breaching", "notBreaching"}
 
 
-@pytest.mark.parametrize(("job", "hours"), [("prize-pool", 28), ("leaderboard", 3), ("cleanup", 28)])
+@pytest.mark.parametrize(("job", "hours"), [("prize-pool", 27), ("leaderboard", 3), ("cleanup", 27)])
 def test_silence_is_no_success_in_any_hour_of_the_window(synthesize, job, hours):
     alarm = synthesize(EXISTING).alarm(f"{job}-silence")
     assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (hours, hours)
@@ -66,8 +72,42 @@ def test_silence_is_no_success_in_any_hour_of_the_window(synthesize, job, hours)
     assert counted["MetricStat"]["Metric"]["MetricName"] == "RunSucceeded"
 
 
-def test_a_window_of_silence_is_one_that_cloudwatch_can_look_back():
-    assert all(job.silent_after <= MAX_WINDOW for job in JOBS)
+@pytest.mark.parametrize(
+    ("cron", "timezone", "hours"),
+    [
+        ("0 0 * * *", "UTC", 27),
+        ("0 0 * * *", "Europe/London", 28),  # a day of 25 hours
+        ("0 */6 * * *", "UTC", 9),
+        ("0 0 * * 1-5", "UTC", 3 * 24 + 3),  # from Friday to Monday
+        ("0 0 * * 1", "UTC", 7 * 24 + 3),  # longer than CloudWatch looks back
+    ],
+)
+def test_the_window_of_silence_follows_from_the_schedule(cron, timezone, hours):
+    assert replace(JOBS[0], cron=cron).silent_after(timezone) == timedelta(hours=hours)
+
+
+def test_hours_begin_everywhere_at_once():
+    assert [job.silent_after("Europe/London") for job in JOBS if job.name == "leaderboard"] == [timedelta(hours=3)]
+
+
+def test_an_output_says_how_long_a_job_may_be_silent(synthesize):
+    template = synthesize(EXISTING | LONDON)
+    hours = {job.name: template.body["Outputs"].get(f"{job.title}SilentAfterHours") for job in JOBS}
+    assert hours == {"prize-pool": {"Value": "28"}, "leaderboard": {"Value": "3"}, "cleanup": {"Value": "28"}}
+    for name, output in hours.items():
+        assert template.alarm(f"{name}-silence")["EvaluationPeriods"] == int(output["Value"])
+
+
+def test_a_schedule_too_rare_to_be_watched_is_told_and_has_no_silence_alarm(synthesize):
+    template = synthesize(EXISTING | {"schedule.cleanup": "0 3 * * 0"})
+    [_, warning] = template.warnings  # the other: nobody is told of alarms
+    assert warning == (
+        "schedule.cleanup: '0 3 * * 0' has no silence alarm:"
+        " CloudWatch looks back 7 days at most, and 8 would be needed"
+    )
+    assert "cleanup-silence" not in template.alarm_names()
+    assert "CleanupSilentAfterHours" not in template.body["Outputs"]
+    assert not SILENCE_COUNTS.search(template.composite_rule("cleanup"))
 
 
 def test_a_disabled_job_may_be_silent(synthesize):
@@ -124,11 +164,35 @@ def test_one_composite_a_job_notifies_of_trouble_and_of_its_end(synthesize):
     for name, composite in composites.items():
         assert composite["AlarmActions"] == composite["OKActions"] == [topic]
         rule = json.dumps(composite["AlarmRule"])
-        expected = {
-            f"arcade-jobs-dev-{alarm}" for alarm in OF_JOBS if f"arcade-jobs-dev-{alarm}".startswith(f"{name}-")
-        }
+        expected = {f"arcade-jobs-dev-{alarm}" for alarm in PAGING if f"arcade-jobs-dev-{alarm}".startswith(f"{name}-")}
         assert {alarm for alarm, id_ in ids.items() if f'"{id_}"' in rule} == expected
         assert rule.count("OR") == len(expected) - 1
+
+
+def test_a_message_says_which_job_what_can_have_happened_and_the_first_command(synthesize):
+    """SNS sends the composite's description, and as the reason the name of the alarm that was raised."""
+    template = synthesize(EXISTING | {"stage": "prod"})
+    for composite in template.properties("AWS::CloudWatch::CompositeAlarm"):
+        name, text = composite["AlarmName"], composite["AlarmDescription"]
+        job = name.removeprefix("arcade-jobs-prod-")
+        assert text.startswith(f"Job {job}. In ALARM it needs a person; first: arcade-jobs status --stage prod. ")
+        explained = set(re.findall(r"(?:raised: |; )-([a-z-]+): ", text))
+        assert explained == {alarm.removeprefix(f"{job}-") for alarm in PAGING if alarm.startswith(f"{job}-")}
+        assert len(text) <= 1024
+
+
+def test_every_command_of_an_alarm_names_the_stage(synthesize):
+    template = synthesize(EXISTING | {"stage": "prod"})
+    alarms = [*template.properties("AWS::CloudWatch::Alarm"), *template.properties("AWS::CloudWatch::CompositeAlarm")]
+    for alarm in alarms:
+        for command in re.findall(r"arcade-jobs [a-z][^.;,]*", alarm["AlarmDescription"]):
+            assert "--stage prod" in command, (alarm["AlarmName"], command)
+
+
+@pytest.mark.parametrize("kind", ["near-timeout", "pools-without-winner", "entries-passed-over", "pools-due-after-run"])
+def test_what_a_run_leaves_stays_raised_until_the_next_is_over(synthesize, kind):
+    alarm = synthesize(EXISTING).alarm(f"prize-pool-{kind}")
+    assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (3600, 27, 1)
 
 
 def test_the_composite_has_a_switch_for_silence_that_pause_finds(synthesize):
@@ -181,6 +245,32 @@ def test_an_e_mail_address_subscribes(synthesize):
     subscription = template.one("AWS::SNS::Subscription")
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "operator@example.com")
     assert not synthesize(EXISTING).resources("AWS::SNS::Subscription")
+
+
+def test_alarms_go_to_a_topic_that_exists_instead_of_one_of_the_stack(synthesize):
+    template = synthesize(EXISTING | {"alarmTopicArn": ON_CALL})
+    assert not template.resources("AWS::SNS::Topic")
+    assert template.output("AlarmTopicArns") == ON_CALL
+    for composite in template.properties("AWS::CloudWatch::CompositeAlarm"):
+        assert composite["AlarmActions"] == composite["OKActions"] == [ON_CALL]
+    assert not template.warnings
+
+
+def test_alarms_go_to_everyone_who_is_named(synthesize):
+    template = synthesize(EXISTING | {"alarmTopicArn": ON_CALL, "alarmEmail": "operator@example.com"})
+    own = {"Ref": next(iter(template.resources("AWS::SNS::Topic")))}
+    for alarm in template.properties("AWS::CloudWatch::CompositeAlarm"):
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [own, ON_CALL]
+
+
+def test_a_stage_that_tells_nobody_of_alarms_is_told_so_and_one_on_a_laptop_is_not(synthesize):
+    [warning] = synthesize(EXISTING | {"stage": "prod"}).warnings
+    assert warning == (
+        "alarms: nobody is told; set alarmEmail, slackWorkspaceId and slackChannelId, or alarmTopicArn under"
+        " stages.prod in cdk.json"
+    )
+    assert synthesize(EXISTING | {"alarmEmail": "operator@example.com"}).warnings == []
+    assert synthesize(ON_LAPTOP).warnings == []
 
 
 def test_a_slack_channel_is_notified_and_may_only_read(synthesize):

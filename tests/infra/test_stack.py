@@ -14,8 +14,25 @@ from tests.fakes import FakeClock
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW, ON_LAPTOP
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
-OF_EACH_JOB = ("FunctionName", "DeadLetterQueueUrl", "RuleName", "Cron", "IsEnabled", "AlarmNames")
-OF_THE_STACK = {"Timezone", "RunsTableName", "AlarmNames", "AlarmTopicArn", "DashboardName"}
+SLACK = {"slackWorkspaceId": "T0123ABCD", "slackChannelId": "C0123ABCD"}
+# Names that are no identity: of what is referred to, shown, or inside its own role.
+REFERENCES = ("FunctionName", "MetricName", "ServiceName", "PolicyName", "DisplayName")
+WITHOUT_TAGS = {
+    *("AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress", "AWS::EC2::SubnetRouteTableAssociation"),
+    *("AWS::IAM::Policy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission", "AWS::SNS::TopicPolicy"),
+    *("AWS::SQS::QueuePolicy", "AWS::Scheduler::Schedule", "AWS::SecretsManager::SecretTargetAttachment"),
+}
+OF_EACH_JOB = (
+    "FunctionName",
+    "DeadLetterQueueUrl",
+    "LogGroupName",
+    "RuleName",
+    "Cron",
+    "SilentAfterHours",
+    "IsEnabled",
+    "AlarmNames",
+)
+OF_THE_STACK = {"Timezone", "RunsTableName", "AlarmNames", "AlarmTopicArns", "DashboardName"}
 
 
 def test_utc_creates_a_rule_for_each_job(synthesize):
@@ -99,8 +116,8 @@ def test_a_switch_sets_the_state_of_its_schedule_alone(synthesize, context):
 
 
 def test_a_schedule_can_be_set_for_one_job(synthesize):
-    template = synthesize(EXISTING | {"schedule.leaderboard": "* * * * *"})
-    assert template.schedule("leaderboard")[1]["ScheduleExpression"] == "cron(* * * * ? *)"
+    template = synthesize(EXISTING | {"schedule.leaderboard": "0 */2 * * *"})
+    assert template.schedule("leaderboard")[1]["ScheduleExpression"] == "cron(0 0,2,4,6,8,10,12,14,16,18,20,22 * * ? *)"
     assert template.schedule("cleanup")[1]["ScheduleExpression"] == "cron(0 3 * * ? *)"
 
 
@@ -230,6 +247,10 @@ def test_the_outputs_are_those_that_the_command_looks_up(synthesize):
         "DatabaseName",
         "DatabaseUser",
         "DatabaseHost",
+        "DatabasePort",
+        "DatabaseVpcId",
+        "DatabaseSubnetIds",
+        "DatabaseSecurityGroupId",
     }
 
 
@@ -238,3 +259,51 @@ def test_nothing_needs_a_custom_resource(synthesize, context):
     types = {resource["Type"] for resource in synthesize(context).body["Resources"].values()}
     assert not {type_ for type_ in types if type_.startswith(("Custom::", "AWS::CloudFormation::CustomResource"))}
     assert len(synthesize(context).resources("AWS::Lambda::Function")) == len(JOBS)
+
+
+def test_everything_that_takes_tags_is_tagged_with_product_and_stage(synthesize):
+    untagged = {
+        type_
+        for context in (EXISTING, NEW, LONDON)
+        for type_, tags in tags_by_type(synthesize(context | {"stage": "prod"}))
+        if not {"product": "arcade-jobs", "stage": "prod"}.items() <= tags.items()
+    }
+    assert untagged == WITHOUT_TAGS
+
+
+def tags_by_type(template):
+    for resource in template.body["Resources"].values():
+        tags = resource.get("Properties", {}).get("Tags", [])
+        yield resource["Type"], {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def test_two_stages_share_an_account_and_a_region_and_one_stage_two_regions(synthesize):
+    def names(stage):
+        template = synthesize(EXISTING | SLACK | {"stage": stage})
+        return {
+            (resource["Type"], name, json.dumps(value))
+            for resource in template.body["Resources"].values()
+            for name, value in resource.get("Properties", {}).items()
+            if name in {"Name", "ConfigurationName"} or (name.endswith("Name") and name not in REFERENCES)
+        }
+
+    assert not names("dev") & names("prod")
+    named = {(type_, name) for type_, name, _ in names("dev")}
+    assert named == {
+        ("AWS::CloudWatch::Alarm", "AlarmName"),
+        ("AWS::CloudWatch::CompositeAlarm", "AlarmName"),
+        ("AWS::CloudWatch::Dashboard", "DashboardName"),
+        ("AWS::Chatbot::SlackChannelConfiguration", "ConfigurationName"),
+    }
+    # These two names are of the whole account, not of one region.
+    for type_, name, value in names("dev"):
+        if type_ in {"AWS::CloudWatch::Dashboard", "AWS::Chatbot::SlackChannelConfiguration"}:
+            assert "AWS::Region" in value, (type_, name)
+
+
+def test_each_role_gets_the_permissions_boundary_of_the_account(synthesize):
+    boundary = {"@aws-cdk/core:permissionsBoundary": {"name": "developers"}}
+    roles = [role for context in (LONDON, NEW) for role in synthesize(context, boundary).properties("AWS::IAM::Role")]
+    assert len(roles) > len(JOBS)
+    for role in roles:
+        assert role["PermissionsBoundary"]["Fn::Join"][1][-1] == ":policy/developers"

@@ -82,6 +82,8 @@ def without_alarms(body):
                 if alarms := widget["properties"].get("alarms"):
                     widget["properties"]["alarms"] = [id_ for id_ in alarms if id_ not in left_out]
             resource["Properties"]["DashboardBody"] = dashboard
+    for name in [name for name in body["Outputs"] if name.endswith("SilentAfterHours")]:
+        del body["Outputs"][name]
     for name in [name for name in body["Outputs"] if name.endswith("AlarmNames")]:
         named = [named_in(part) for part in body["Outputs"].pop(name)["Value"]["Fn::Join"][1] if part != ","]
         if kept := [id_ for id_ in named if id_ not in left_out]:

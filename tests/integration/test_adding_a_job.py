@@ -46,7 +46,6 @@ ROW = """
         follows_zone=True,
         switch="ENABLE_HEARTBEAT_JOB",
         delivery_window=timedelta(hours=2),
-        silent_after=A_DAY_MISSED,
         items="beats",
     ),
 )

@@ -2,16 +2,23 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import Result
 
-from infra.deployed.dead_letters import DeadLetter, read_dead_letter
+from infra.cli.status_tables import dead_letters_table
+from infra.deployed import dead_letters
+from infra.deployed.dead_letters import DeadLetter, discard, find_dead_letter, read_dead_letter
+from shared.domain.errors import ArcadeJobsError, BadInputError
 from tests.fakes import scheduled_event
-from tests.fakes.stage import JOB, NOW, SLOT, FakeStage, fail, succeed
+from tests.fakes.stage import JOB, NOW, SLOT, FakeStage, client, fail, succeed
 
 
 def envelope(event: Any, **more: Any) -> dict[str, Any]:
@@ -142,7 +149,7 @@ def test_dead_letters_of_all_jobs_are_listed_and_redriven(stage: FakeStage, comm
     stage.add_dead_letter("{", job="cleanup")
     listed = command("dead-letters", "list")
     assert "RetriesExhausted: RunNotSucceededError: run x failed" in listed.stdout
-    assert "malformed, message" in listed.stdout
+    assert "malformed: event: expected a JSON object, got None" in listed.stdout
     assert [found["job"] for found in json.loads(command("dead-letters", "list", "--json").stdout)] == [JOB, "cleanup"]
     assert [found["job"] for found in json.loads(command("dead-letters", "list", "cleanup", "--json").stdout)] == [
         "cleanup"
@@ -152,3 +159,120 @@ def test_dead_letters_of_all_jobs_are_listed_and_redriven(stage: FakeStage, comm
     assert redriven.stderr.startswith("account 123456789012, us-east-1, stack arcade-jobs-dev\n")
     again = command("dead-letters", "redrive", JOB)
     assert (again.stdout, again.exit_code) == ("no dead letters\n", 0)
+
+
+def test_show_has_the_whole_event_its_error_and_what_to_do(stage: FakeStage, command: Callable[..., Result]) -> None:
+    response = {"errorType": "E", "errorMessage": "run x failed", "stackTrace": ['  File "a.py", line 1\n    boom()\n']}
+    event = scheduled_event(SLOT)
+    id_ = stage.add_dead_letter(envelope(event, responsePayload=response))
+    shown = command("dead-letters", "show", id_[:8])
+    assert shown.exit_code == 0, shown.output
+    for line in (
+        f"id        {id_}",
+        "run       prize-pool:2026-01-12T00:00Z",
+        "attempts  3",
+        "error     RetriesExhausted: E: run x failed",
+        '            File "a.py", line 1',
+        f'  "time": "{SLOT}",',
+        "  arcade-jobs show prize-pool:2026-01-12T00:00Z",
+        "  arcade-jobs dead-letters redrive prize-pool",
+    ):
+        assert line in shown.stdout
+    as_json = json.loads(command("dead-letters", "show", id_, "--json").stdout)
+    assert (as_json["event"], as_json["attempts"]) == (event, 3)
+    assert as_json["stack"] == ['  File "a.py", line 1\n    boom()']
+
+
+def test_a_manual_event_that_failed_names_the_run_of_its_request() -> None:
+    context = {"condition": "RetriesExhausted", "requestId": "r-1", "approximateInvokeCount": 3}
+    assert dead_letter(envelope({"reason": "by hand"}, requestContext=context)).run_id == "prize-pool:r-1"
+    assert dead_letter({"reason": "not delivered"}).run_id is None
+    assert dead_letter({"reason": "not delivered"}).attempts == 0
+
+
+def test_discard_deletes_one_and_no_other(stage: FakeStage, command: Callable[..., Result]) -> None:
+    stage.add_dead_letter(envelope(scheduled_event(SLOT)))
+    bad = stage.add_dead_letter("{")
+    discarded = command("dead-letters", "discard", bad, "--yes")
+    assert (discarded.exit_code, discarded.stdout.splitlines()[-1]) == (0, f"discarded {bad}")
+    assert "refused   event: expected a JSON object, got None" in discarded.stdout
+    assert [left.time for left in stage.dead_letters()] == [SLOT]
+
+
+def test_discard_asks_where_it_can_and_otherwise_needs_yes(
+    stage: FakeStage, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = stage.add_dead_letter("{")
+    refused = command("dead-letters", "discard", bad)
+    assert str(refused.exception).startswith(f"--yes: required to discard {bad}")
+    assert isinstance(refused.exception, BadInputError)
+    monkeypatch.setattr("infra.cli.dead_letters._somebody_is_there", lambda: True)
+    for answer, exit_code, left in (("n", 1, 1), ("", 1, 1), ("y", 0, 0)):
+        monkeypatch.setattr("builtins.input", lambda answer=answer: answer)
+        assert command("dead-letters", "discard", bad).exit_code == exit_code
+        assert len(stage.dead_letters()) == left
+
+
+@pytest.mark.parametrize("name", ["show", "discard"])
+@pytest.mark.parametrize(
+    ("id_", "kind", "message"),
+    [
+        ("", BadInputError, "ID: '' is empty; arcade-jobs dead-letters list shows the ids"),
+        ("zzz", ArcadeJobsError, "dead letter 'zzz': not found; arcade-jobs dead-letters list shows what there is"),
+    ],
+)
+def test_an_id_of_no_dead_letter_is_one_line(
+    command: Callable[..., Result], name: str, id_: str, kind: type[Exception], message: str
+) -> None:
+    refused = command("dead-letters", name, id_)
+    assert (type(refused.exception), str(refused.exception)) == (kind, message)
+
+
+def test_a_beginning_of_several_ids_names_them() -> None:
+    letters = [replace(dead_letter("{"), id=id_) for id_ in ("ab1", "ab2", "c")]
+    with pytest.raises(BadInputError, match=r"^ID: 'ab' is the beginning of ab1, ab2$"):
+        find_dead_letter(letters, "ab")
+    assert find_dead_letter(letters, "C").id == "c"
+
+
+def test_what_another_command_took_meanwhile_is_not_discarded(stage: FakeStage) -> None:
+    stage.add_dead_letter("{")
+    [found] = stage.dead_letters()
+    client("sqs").purge_queue(QueueUrl=stage.queue())
+    with pytest.raises(ArcadeJobsError, match="gone, or another command has it for up to 60 s; nothing was deleted"):
+        discard(stage.deployment, found)
+
+
+def test_an_empty_queue_is_not_waited_for(stage: FakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letters, "LONG_POLL", 20)
+    begun = time.monotonic()
+    assert stage.dead_letters() == []
+    assert time.monotonic() - begun < 1
+
+
+def test_a_message_stays_hidden_for_as_long_as_its_run_takes(stage: FakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letters, "SENDING", 1)
+    seen: list[int] = []
+
+    def look_later(job: str, event: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(1.3)
+        seen.append(len(client("sqs").receive_message(QueueUrl=stage.queue()).get("Messages", [])))
+        return succeed(job, event)
+
+    stage.add_dead_letter(envelope(scheduled_event(SLOT)))
+    stage.functions.behave = look_later
+    assert [result.succeeded for result in stage.redrive()] == [True]
+    assert seen == [0]
+
+
+def test_the_table_is_whole_at_80_columns(stage: FakeStage) -> None:
+    stage.add_dead_letter(envelope(scheduled_event(SLOT)))
+    stage.add_dead_letter(scheduled_event("x" * 500), reason=("NO_PERMISSIONS", "not authorized " * 20))
+    stage.add_dead_letter("{", job="leaderboard")
+    found = [*stage.dead_letters(), *stage.dead_letters("leaderboard")]
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(dead_letters_table(found))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    assert all(each.id[:8] in "".join(lines) for each in found)

@@ -2,17 +2,22 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from infra.cli.app import app
 from infra.jobs import JOBS
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import ArcadeJobsError, BadInputError
 from shared.operations.deployment import Deployment
 from shared.operations.schedule import SilenceAlarm, State, pause, read_schedule, resume
-from tests.fakes.stage import JOB, FakeStage, client
+from shared.runs.pauses import PauseNote, Switched, current_pause, list_pause_notes, paused_spans
+from tests.fakes.stage import JOB, NOW, FakeStage, client
+
+AN_HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("job", ["prize-pool", "cleanup"])
@@ -21,23 +26,23 @@ def test_resume_reverses_pause_exactly(stage: FakeStage, job: str) -> None:
         return stage.rule(), stage.schedule(), {n: dict(a) for n, a in stage.alarms.composites.items()}
 
     before = everything()
-    assert pause(stage.deployment, job).state is State.ON
+    assert pause(stage.deployment, job, now=NOW).before.state is State.ON
     paused = read_schedule(stage.deployment, job)
     assert (paused.state, paused.silence_alarm) == (State.PAUSED, SilenceAlarm.MUTED)
     assert everything() != before
-    assert resume(stage.deployment, job).state is State.PAUSED
+    assert resume(stage.deployment, job, now=NOW).before.state is State.PAUSED
     assert everything() == before
 
 
 def test_a_paused_schedule_keeps_everything_but_its_state(stage: FakeStage) -> None:
     before = stage.schedule()
-    pause(stage.deployment, "cleanup")
+    pause(stage.deployment, "cleanup", now=NOW)
     assert stage.schedule() == before | {"State": "DISABLED"}
 
 
 def test_a_pause_mutes_the_silence_alarm_and_nothing_else(stage: FakeStage) -> None:
     before = dict(stage.alarms.composites["arcade-jobs-dev-prize-pool"])
-    pause(stage.deployment, JOB)
+    pause(stage.deployment, JOB, now=NOW)
     after = stage.alarms.composites["arcade-jobs-dev-prize-pool"]
     assert after == before | {"AlarmRule": before["AlarmRule"].replace("AND TRUE", "AND FALSE")}
     assert stage.alarms.puts == 1
@@ -45,22 +50,22 @@ def test_a_pause_mutes_the_silence_alarm_and_nothing_else(stage: FakeStage) -> N
 
 def test_pausing_and_resuming_twice_is_as_once(stage: FakeStage) -> None:
     for switch, done in ((pause, (State.PAUSED, SilenceAlarm.MUTED)), (resume, (State.ON, SilenceAlarm.ACTIVE))):
-        switch(stage.deployment, JOB)
+        switch(stage.deployment, JOB, now=NOW)
         puts = stage.alarms.puts
-        again = switch(stage.deployment, JOB)
+        again = switch(stage.deployment, JOB, now=NOW).before
         assert (again.state, again.silence_alarm) == done
         assert stage.alarms.puts == puts
 
 
 def test_a_half_done_pause_is_finished_by_the_next(stage: FakeStage) -> None:
     client("events").disable_rule(Name=f"rule-{JOB}")
-    assert pause(stage.deployment, JOB).silence_alarm is SilenceAlarm.ACTIVE
+    assert pause(stage.deployment, JOB, now=NOW).before.silence_alarm is SilenceAlarm.ACTIVE
     assert read_schedule(stage.deployment, JOB).silence_alarm is SilenceAlarm.MUTED
 
 
 def test_a_job_deployed_to_be_off_can_be_resumed_and_has_no_silence_alarm_to_mute(stage: FakeStage) -> None:
-    assert pause(stage.deployment, "leaderboard").state is State.DISABLED
-    resume(stage.deployment, "leaderboard")
+    assert pause(stage.deployment, "leaderboard", now=NOW).before.state is State.DISABLED
+    resume(stage.deployment, "leaderboard", now=NOW)
     resumed = read_schedule(stage.deployment, "leaderboard")
     assert (resumed.state, resumed.silence_alarm, stage.alarms.puts) == (State.ON, SilenceAlarm.NONE, 0)
 
@@ -68,7 +73,7 @@ def test_a_job_deployed_to_be_off_can_be_resumed_and_has_no_silence_alarm_to_mut
 def test_a_refusal_of_aws_is_one_line(stage: FakeStage) -> None:
     client("events").delete_rule(Name=f"rule-{JOB}")
     with pytest.raises(ArcadeJobsError, match=r"^prize-pool: schedule: An error occurred .*ResourceNotFound[^\n]*$"):
-        pause(stage.deployment, JOB)
+        pause(stage.deployment, JOB, now=NOW)
 
 
 def test_a_stack_of_an_older_version_is_named(stage: FakeStage) -> None:
@@ -80,8 +85,12 @@ def test_a_stack_of_an_older_version_is_named(stage: FakeStage) -> None:
 
 def test_the_commands_name_account_and_stack_before_they_show_what_they_did(command: Callable[..., Result]) -> None:
     paused = command("pause", JOB)
-    assert paused.stderr == "account 123456789012, us-east-1, stack arcade-jobs-dev\n"
-    assert paused.stdout == "prize-pool: was paused; its silence alarm is muted\n"
+    assert paused.stderr.splitlines() == [
+        "no --reason: whoever is on call next will not know why; pause again with one",
+        "account 123456789012, us-east-1, stack arcade-jobs-dev",
+    ]
+    by = "noted: by arn:aws:iam::123456789012:user/operator"
+    assert paused.stdout == f"prize-pool: was paused; its silence alarm is muted; {by}\n"
     assert command("pause", JOB).stdout == "prize-pool: is paused; its silence alarm is muted, as before\n"
     resumed = command("resume", JOB, "--json")
     assert json.loads(resumed.stdout)["before"] == {"schedule": "paused", "silence_alarm": "muted"}
@@ -96,3 +105,93 @@ def test_a_name_of_no_job_is_refused_before_aws_is_called(arguments: list[str]) 
         str(refused.exception)
         == f"JOB: 'prizepool' is not a job; expected one of {', '.join(job.name for job in JOBS)}"
     )
+
+
+def test_who_paused_and_why_is_noted_and_kept_while_it_is_paused_again(stage: FakeStage) -> None:
+    first = pause(stage.deployment, JOB, reason=" the database moves ", now=NOW).note
+    assert first == PauseNote(
+        job=JOB, switched=Switched.PAUSED, at=NOW, actor=stage.deployment.caller, reason="the database moves"
+    )
+    assert pause(stage.deployment, JOB, now=NOW + AN_HOUR).note is None
+    assert current_pause(list_pause_notes(stage.runs, JOB)) == first
+    pause(stage.deployment, JOB, reason="it takes longer", now=NOW + 2 * AN_HOUR)
+    assert current_pause(list_pause_notes(stage.runs, JOB)) == replace(first, reason="it takes longer")
+    assert resume(stage.deployment, JOB, now=NOW + 3 * AN_HOUR).note is not None
+    assert current_pause(list_pause_notes(stage.runs, JOB)) is None
+
+
+def test_the_notes_are_in_no_list_of_runs(stage: FakeStage) -> None:
+    note = pause(stage.deployment, JOB, now=NOW).note
+    assert note is not None
+    store = stage.runs
+    assert (store.list_runs(), store.list_runs(JOB), list(store.list_ends()), store.list_running()) == ([], [], [], [])
+    assert store.get(note.to_attributes()["run_id"]) is None
+    assert list(list_pause_notes(store, "cleanup")) == []
+
+
+def test_paused_time_is_cut_to_what_is_asked_for(stage: FakeStage) -> None:
+    for hours, switch in enumerate((pause, pause, resume, pause, resume, resume, pause)):
+        switch(stage.deployment, JOB, reason=f"{hours}", now=NOW + hours * AN_HOUR)
+
+    def hours_paused(since: float, now: float) -> list[tuple[float, float]]:
+        found = paused_spans(stage.runs, JOB, NOW + since * AN_HOUR, NOW + now * AN_HOUR)
+        return [((begin - NOW) / AN_HOUR, (end - NOW) / AN_HOUR) for begin, end in found]
+
+    assert hours_paused(-1, 9) == [(0, 2), (3, 4), (6, 9)]
+    assert hours_paused(1, 3.5) == [(1, 2), (3, 3.5)]
+    assert hours_paused(4, 6) == []
+    assert paused_spans(stage.runs, "cleanup", NOW, NOW + AN_HOUR) == []
+
+
+def test_notes_that_fill_more_than_a_page_are_all_read(stage: FakeStage) -> None:
+    for number in range(5):
+        pause(stage.deployment, JOB, reason=f"{number}", now=NOW + number * AN_HOUR)
+    client = PagedClient(stage.runs.client)
+    notes = list(list_pause_notes(replace(stage.runs, client=cast("Any", client)), JOB))
+    assert [note.reason for note in notes] == [str(number) for number in reversed(range(5))]
+
+
+class PagedClient:
+    """A client whose pages are short."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def query(self, **request: Any) -> Any:
+        return self._client.query(**request, Limit=2)
+
+
+def test_a_table_that_cannot_be_reached_stops_neither_pause_nor_resume(stage: FakeStage) -> None:
+    gone = replace(stage.deployment, outputs={**stage.deployment.outputs, "RunsTableName": "gone"})
+    assert "ResourceNotFoundException" in (pause(gone, JOB, now=NOW).not_noted or "")
+    assert read_schedule(gone, JOB).state is State.PAUSED
+    assert resume(gone, JOB, now=NOW).before.state is State.PAUSED
+    assert read_schedule(gone, JOB).state is State.ON
+    pause(stage.deployment, JOB, now=NOW)
+    resume(gone, JOB, now=NOW)
+    later = resume(stage.deployment, JOB, now=NOW + AN_HOUR)
+    assert later.note is not None, "the next resume notes what the last could not"
+
+
+@pytest.mark.parametrize("name", ["pause", "resume"])
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        (" ", "--reason: empty; say why, or leave it out"),
+        ("x" * 501, "--reason: 501 characters are too many; at most 500"),
+        ("a\nb", r"--reason: 'a\nb' has characters that do not print"),
+    ],
+)
+def test_a_reason_that_cannot_be_shown_is_refused_and_nothing_is_changed(
+    stage: FakeStage, command: Callable[..., Result], name: str, reason: str, message: str
+) -> None:
+    refused = command(name, JOB, "--reason", reason)
+    assert (type(refused.exception), str(refused.exception)) == (BadInputError, message)
+    assert read_schedule(stage.deployment, JOB).state is State.ON
+
+
+def test_the_reason_is_shown_and_printed_as_json(command: Callable[..., Result]) -> None:
+    paused = command("pause", JOB, "--reason", "moving")
+    assert paused.stdout.endswith("; noted: by arn:aws:iam::123456789012:user/operator: moving\n")
+    note = json.loads(command("resume", JOB, "--reason", "moved", "--json").stdout)["note"]
+    assert (note["actor"], note["reason"]) == ("arn:aws:iam::123456789012:user/operator", "moved")

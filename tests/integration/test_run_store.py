@@ -11,7 +11,7 @@ import pytest
 
 from infra.demo.runs_table import MemoryRunsTable
 from shared.domain.run import Result, RunStatus
-from shared.runs.record import RunEnd, RunRecord
+from shared.runs.record import MAX_ATTEMPTS, MAX_ERROR, RunEnd, RunRecord
 from shared.runs.store import KEPT_FOR, Attempt, RunStore, RunStoreError
 from shared.runs.table import INDEXES
 from tests.fakes import FakeClock, save_run
@@ -243,6 +243,95 @@ def test_the_end_of_an_attempt_whose_start_was_not_recorded_is_merged(store: Run
     assert read(store).result == {"n": 3, "errors": []}
 
 
+def brief(record: RunRecord) -> list[tuple[int, str, str | None]]:
+    return [(attempt.number, str(attempt.status), attempt.error) for attempt in record.attempts]
+
+
+def fail(store: RunStore, attempt: Attempt, error: str) -> RunRecord:
+    result = {"n": 0, "errors": [{"error": error}, {"error": "more"}]}
+    return store.finish(attempt, replace(ended(attempt.record, RunStatus.FAILED), result=result), add)
+
+
+def test_an_attempt_that_failed_is_remembered_when_a_later_one_succeeds(store: RunStore) -> None:
+    fail(store, store.start(a_run()), "no route to the database")
+    done = close(store, store.start(a_run(started_at=after(60))))
+    assert read(store) == done
+    assert brief(done) == [(1, "failed", "no route to the database"), (2, "succeeded", None)]
+    first = done.attempts[0]
+    assert (first.started_at, first.finished_at, first.deadline_at) == (AT, after(2), after(300))
+
+
+def test_an_attempt_that_was_killed_is_remembered_as_abandoned(store: RunStore, clock: FakeClock) -> None:
+    store.start(a_run())
+    clock.now = after(400)
+    second = store.start(a_run(started_at=after(400)))
+    assert brief(read(store)) == [(1, "abandoned", None), (2, "running", None)]
+    fail(store, second, "gone")
+    close(store, store.start(a_run(started_at=after(500))))
+    assert brief(read(store)) == [(1, "abandoned", None), (2, "failed", "gone"), (3, "succeeded", None)]
+
+
+def test_attempts_that_overlap_are_remembered_by_number_in_whatever_order_they_end(store: RunStore) -> None:
+    attempts = [store.start(a_run(started_at=after(n))) for n in range(3)]
+    fail(store, attempts[1], "second")
+    close(store, attempts[2])
+    fail(store, attempts[0], "first")
+    assert brief(read(store)) == [(1, "failed", "first"), (2, "failed", "second"), (3, "succeeded", None)]
+    fail(store, store.start(a_run(started_at=after(600))), "after a success")
+    assert brief(read(store))[-1] == (4, "failed", "after a success")
+
+
+def test_a_run_remembers_a_bounded_number_of_attempts_and_characters(store: RunStore) -> None:
+    for n in range(MAX_ATTEMPTS + 3):
+        fail(store, store.start(a_run(started_at=after(n))), "x" * 10_000)
+    attempts = read(store).attempts
+    assert [attempt.number for attempt in attempts] == list(range(4, MAX_ATTEMPTS + 4))
+    assert {len(attempt.error or "") for attempt in attempts} == {MAX_ERROR}
+
+
+def test_a_record_from_before_attempts_were_kept_is_read_and_goes_on_with_the_next_one(store: RunStore) -> None:
+    for n in range(2):
+        fail(store, store.start(a_run(started_at=after(n))), "no")
+    store.client.update_item(
+        TableName="runs", Key={"run_id": {"S": a_run().run_id}}, UpdateExpression="REMOVE attempts"
+    )
+    assert (read(store).attempt, read(store).attempts) == (2, ())
+    third = store.start(a_run(started_at=after(60)))
+    assert brief(read(store)) == [(3, "running", None)]
+    close(store, third)
+    assert brief(read(store)) == [(3, "succeeded", None)]
+
+
+def test_lists_can_be_of_one_status_and_of_what_started_since(store: RunStore, clock: FakeClock) -> None:
+    for n, status in enumerate([RunStatus.FAILED, RunStatus.SUCCEEDED, RunStatus.PARTIAL, RunStatus.FAILED]):
+        close(store, store.start(a_run(f"prize-pool:{n}", started_at=after(60 * n))), status)
+    store.start(a_run("prize-pool:killed", started_at=after(240)))
+    store.start(a_run("prize-pool:runs", started_at=after(600)))
+    clock.now = after(600)
+
+    def listed(**narrowed: Any) -> list[str]:
+        return [run.run_id.removeprefix("prize-pool:") for run in store.list_runs("prize-pool", **narrowed)]
+
+    assert listed(status=RunStatus.FAILED) == ["3", "0"]
+    assert listed(status=RunStatus.FAILED, limit=1) == ["3"]
+    assert listed(status=RunStatus.FAILED, since=after(1)) == ["3"]
+    assert listed(status=RunStatus.INCOMPLETE) == []
+    assert (listed(status=RunStatus.RUNNING), listed(status=RunStatus.ABANDONED)) == (["runs"], ["killed"])
+    assert listed(since=after(180)) == ["runs", "killed", "3"]
+    assert [run.run_id for run in store.list_runs(since=after(600))] == ["prize-pool:runs"]
+
+
+def test_ids_are_found_by_what_they_begin_with(store: RunStore) -> None:
+    for name in ("prize-pool:1a2b3c4d-1", "prize-pool:1a9", "prize-pool:2026-01-12T00:00Z"):
+        store.start(a_run(name))
+    store.start(a_run("cleanup:1a2", job="cleanup"))
+    assert store.find_ids("prize-pool:1a2b") == ["prize-pool:1a2b3c4d-1"]
+    assert set(store.find_ids("1a2")) == {"prize-pool:1a2b3c4d-1", "cleanup:1a2"}
+    assert set(store.find_ids("prize-pool:1a")) == {"prize-pool:1a2b3c4d-1", "prize-pool:1a9"}
+    assert store.find_ids("2026-01-12T00:00") == ["prize-pool:2026-01-12T00:00Z"]
+    assert store.find_ids("3") == []
+
+
 def test_a_record_of_an_earlier_version_is_merged_too(store: RunStore) -> None:
     """Items that were written before there were revisions."""
     close(store, store.start(a_run()))
@@ -268,7 +357,7 @@ def test_a_record_that_lost_its_status_is_opened_again(store: RunStore) -> None:
 def test_no_index_holds_what_only_the_table_needs() -> None:
     """The projections of a deployed index cannot change."""
     projected = {name for index in INDEXES for name in index.projected_attributes}
-    assert not projected & {"result", "revision", "merged"}
+    assert not projected & {"result", "attempts", "revision", "merged"}
 
 
 @pytest.mark.parametrize("status", [RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.RUNNING])
@@ -283,7 +372,8 @@ def test_s31_a_run_that_has_expired_and_is_not_yet_removed_counts_as_absent(
     record = a_run(started_at=clock.now)
     attempt = store.start(record) if is_opened else Attempt(record=record)
     if is_opened:
-        assert read(store) == attempt.record == replace(record, attempt=1)
+        assert replace(read(store), attempts=()) == attempt.record == replace(record, attempt=1)
+        assert [begun.number for begun in read(store).attempts] == [1]
         assert [run.attempt for run in store.list_running()] == [1]
     done = close(store, attempt)
     assert read(store) == done
@@ -340,9 +430,7 @@ def test_ends_are_what_lists_have_for_statistics(store: RunStore, clock: FakeClo
     store.start(a_run("running", started_at=AT + timedelta(hours=1)))
     clock.now = AT + timedelta(hours=1)
     for job in (None, "prize-pool", "cleanup"):
-        listed = [
-            RunEnd(run.job, run.status, run.dry_run, run.duration_ms, run.finished_at) for run in store.list_runs(job)
-        ]
+        listed = [RunEnd.of(run) for run in store.list_runs(job)]
         assert Counter(store.list_ends(job)) == Counter(listed)
     assert [end.status for end in store.list_ends("cleanup")] == [RunStatus.FAILED]
     assert Counter(end.status for end in store.list_ends())[RunStatus.ABANDONED] == 1

@@ -50,7 +50,7 @@ def test_an_error_for_the_user_is_one_line_and_a_bug_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["arcade-jobs", "trigger", "prizepool"])
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match="2"):
         command.main()
     assert capsys.readouterr().err == (
         f"arcade-jobs: JOB: 'prizepool' is not a job; expected one of {', '.join(job.name for job in JOBS)}\n"

@@ -12,7 +12,7 @@ from shared.domain.run import Outcome, Run, RunStatus
 from shared.domain.tick import Tick
 from shared.metrics import Metric
 from shared.observability import logger
-from shared.runs.record import RunRecord
+from shared.runs.record import AttemptRecord, RunRecord
 from shared.runs.runner import Runner, RunNotSucceededError
 from shared.runs.store import RunStore, RunStoreError
 from tests.fakes import FakeClock, scheduled_event
@@ -51,8 +51,9 @@ def raise_unreachable(*_: Any) -> None:
 
 
 def read_log(captured: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The log lines, and the lines of metrics."""
+    """The log lines but that of the start, and the lines of metrics."""
     lines = [json.loads(line) for line in captured.splitlines()]
+    lines = [line for line in lines if line.get("message") != "run started"]
     return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line]
 
 
@@ -88,14 +89,15 @@ def test_a_run_is_recorded_from_its_start_to_its_end(runner: Runner, clock: Fake
     )
     [(received, found_while_working)] = seen
     assert (received.id, received.tick.actor, received.time_left()) == (RUN_ID, "ada", timedelta(minutes=5))
-    assert found_while_working == started
-    assert record == replace(
+    assert found_while_working == replace(started, attempts=(AttemptRecord.of(started),))
+    assert replace(record, attempts=()) == replace(
         started,
         status=RunStatus.SUCCEEDED,
         finished_at=NOW + timedelta(seconds=7),
         result=DONE.result,
         counts={"pools": 2, "errors": 0},
     )
+    assert record.attempts == (AttemptRecord.of(record),)
     assert runner.store.get(RUN_ID) == record
 
 
@@ -289,3 +291,13 @@ def test_a_run_whose_start_or_end_alone_is_not_recorded_is_counted_too(
     run(runner, BY_HAND, lambda _: DONE)
     _, metrics = read_log(capsys.readouterr().out)
     assert counts(*metrics)["RunNotRecorded"] == 1
+
+
+def test_a_run_logs_its_start_with_what_its_lines_are_found_by(
+    runner: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that is killed logs nothing else."""
+    run(runner, SCHEDULED, lambda _: DONE)
+    started, *_ = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (started["message"], started["attempt"]) == ("run started", 1)
+    assert (started["run_id"], started["job"], started["function_request_id"]) == (RUN_ID, "prize-pool", "r-1")

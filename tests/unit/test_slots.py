@@ -51,7 +51,12 @@ def test_is_slot_goes_by_the_minute() -> None:
         ("0 0 * * *", "Europe/London", 25),
         ("0 0 * * 1", "UTC", 7 * 24),
         ("0 9 1 1 *", "UTC", 365 * 24),
+        ("* * * * *", "UTC", 1 / 60),
+        ("* * * * *", "Europe/London", 61 / 60),  # the hour that comes twice fires once
+        ("*/25 * * * *", "UTC", 25 / 60),
+        ("3,50 */2 * * *", "UTC", 73 / 60),
+        ("0,59 9 * * *", "UTC", 24 - 59 / 60),
     ],
 )
-def test_the_longest_gap_is_that_of_a_whole_year(cron: str, zone: str, hours: int) -> None:
+def test_the_longest_gap_is_that_of_a_whole_year(cron: str, zone: str, hours: float) -> None:
     assert longest_gap(cron, ZoneInfo(zone), begins=datetime(2026, 1, 1, tzinfo=UTC)) == timedelta(hours=hours)
