@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from infra.cli.options import Target
 from infra.cli.terminal import print_note
 from infra.local import FOLDER
-from infra.stage import DEMO_STAGE
+from infra.stage import REPLAY_STAGES, replay_database
 from shared.domain.errors import ArcadeJobsError, NotReachableError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ STATEMENT_TIMEOUT = 20_000  # ms
 def database(target: Target) -> Iterator["Query | None"]:
     """Read the database of a deployment; None when nothing says how to reach it.
 
-    1. `--local`: the laptop cloud's; `--stage demo`: the one that the replay left, whose server is started for it.
-       Both are on the server that DATABASE_URL names, if it is set, as when they were written.
+    1. `--local`: the laptop cloud's; `--stage demo` or `simulation`: the one that the replay left, whose server is
+       started for it. Both are on the server that DATABASE_URL names, if it is set, as when they were written.
     2. The one that DATABASE_URL names.
     3. The one that was created with the stack, through the Data API, which wakes it up if it sleeps.
 
@@ -34,11 +34,11 @@ def database(target: Target) -> Iterator["Query | None"]:
     """
     with ExitStack() as stack:
         url = os.environ.get("DATABASE_URL")
-        if target.stage == DEMO_STAGE or target.local:
+        if target.stage in REPLAY_STAGES or target.local:
             url = _laptop_url(target, stack)
         if url:
             yield _connect(url, stack)
-        elif target.stage == DEMO_STAGE:
+        elif target.stage in REPLAY_STAGES:
             yield None
         else:
             deployment = target.deployment()
@@ -46,20 +46,21 @@ def database(target: Target) -> Iterator["Query | None"]:
 
 
 def _laptop_url(target: Target, stack: ExitStack) -> str | None:
-    from infra.cli.demo import DATABASE as OF_DEMO
     from infra.local import cloud, postgres
 
-    data, is_demo = FOLDER / "postgres", target.stage == DEMO_STAGE
+    data, is_replay = FOLDER / "postgres", target.stage in REPLAY_STAGES
     if not os.environ.get("DATABASE_URL"):
-        if is_demo and not data.exists():
+        if is_replay and not data.exists():
             return None
-        if not is_demo and not postgres.is_running(data):
+        if not is_replay and not postgres.is_running(data):
             raise NotReachableError("the laptop's PostgreSQL does not run; start it: arcade-jobs local up")
     try:
         server = stack.enter_context(postgres.serve(data))
     except ArcadeJobsError as error:
         raise NotReachableError(str(error)) from error
-    return server.url(OF_DEMO if is_demo else cloud.DATABASE).render_as_string(hide_password=False)
+    return server.url(replay_database(target.stage) if is_replay else cloud.DATABASE).render_as_string(
+        hide_password=False
+    )
 
 
 def _connect(url: str, stack: ExitStack) -> "Query":

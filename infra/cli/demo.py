@@ -1,16 +1,17 @@
-"""`arcade-jobs local demo`: three weeks of an arcade, replayed through the three jobs, on this machine alone."""
+"""`arcade-jobs local demo` and `simulate`: weeks of an arcade, replayed through the jobs on this machine alone."""
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from infra import schema
 from infra.cli.tables import runs_table, statistics_table
 from infra.local import FOLDER, postgres
+from infra.stage import DEMO_STAGE, replay_database
 from shared.db.connection import open_engine
 from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError
@@ -27,38 +29,54 @@ from shared.operations.statistics import summarize
 if TYPE_CHECKING:
     from infra.demo.demo import Report
     from infra.demo.platform import Entry, Pool
+    from infra.demo.replay import Scenario
 
-DATABASE = "arcade_demo"
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAST_RUNS = 10
 FILE_WIDTH = 140  # columns; a file has room for whole tables
+BAR_WIDTH = 20  # columns
 
 
 def show_demo(*, as_json: bool = False, folder: Path = FOLDER, until: datetime | None = None) -> int:
-    """Run the demo in a fresh database, print its report, leave nothing running.
-
-    What an earlier demo left is removed first, so that each has the same result, and one that was killed does no harm.
+    """Run the demo: `show_replay` of the real plays.
 
     Args:
         as_json: print JSON; progress goes to standard error then.
         folder: of the server's data and, in `demo`, of what the demo leaves.
         until: the last slot; None: all three weeks.
+    """
+    from infra.demo.demo import shipped
+
+    return show_replay(shipped(until=until) if until else shipped(), DEMO_STAGE, as_json=as_json, folder=folder)
+
+
+def show_replay(scenario: "Scenario", stage: str, *, as_json: bool, folder: Path) -> int:
+    """Replay a scenario in a fresh database, print its report, leave nothing running.
+
+    It begins anew each time, so that each has the same result, and one that was killed does no harm. What an earlier
+    one left is replaced at the end, by what a replay leaves that came to its end.
+
+    Args:
+        scenario: to be replayed.
+        stage: under whose name the runs can be read later.
+        as_json: print JSON; progress goes to standard error then.
+        folder: of the server's data and, in one with the stage's name, of what the replay leaves.
 
     Returns:
         The exit code: 1 if a pool is not as expected, 130 after Ctrl-C.
 
     Raises:
-        ArcadeJobsError: the demo cannot continue.
+        ArcadeJobsError: the replay cannot continue.
     """
     # The file is named: while the jobs run, standard output is their log.
     out = Console(file=sys.stdout, width=None if sys.stdout.isatty() else FILE_WIDTH)
     err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     previous = {number: signal.signal(number, _interrupt) for number in SIGNALS}
     try:
-        report = _run(err if as_json else out, folder=folder, until=until)
+        report = _run(scenario, stage, err if as_json else out, folder=folder)
     except KeyboardInterrupt:
-        err.print("arcade-jobs: interrupted; nothing was left running")
+        err.print("arcade-jobs: interrupted; nothing was left running, and earlier results are as they were")
         return INTERRUPTED
     except (DBAPIError, OSError) as error:
         raise ArcadeJobsError(describe(error)) from error
@@ -68,7 +86,7 @@ def show_demo(*, as_json: bool = False, folder: Path = FOLDER, until: datetime |
     if as_json:
         out.print_json(data=report_json(report))
     else:
-        print_report(report, out, left_in=folder / "demo")
+        print_report(report, out, left_in=folder / stage)
     return 1 if report.differences else 0
 
 
@@ -86,7 +104,7 @@ def print_report(report: "Report", console: Console, *, left_in: Path) -> None:
     Args:
         report: of the demo.
         console: to print to.
-        left_in: the folder of the demo's files.
+        left_in: the folder of the replay's files; its name is the stage.
     """
     statistics = summarize(report.runs)
     console.print(
@@ -97,64 +115,76 @@ def print_report(report: "Report", console: Console, *, left_in: Path) -> None:
     )
     settled = [pool for pool in report.pools if pool.status == "finalized"]
     by_time = sum(pool.equal_scores > 1 for pool in settled)
+    without_points = sum(pool.settlement.winner_score == 0 for pool in settled)
     runs = sum(of_job.runs for of_job in statistics)
     console.print(
         f"{runs} runs in {report.seconds:.0f} s settled {len(settled)} pools, {by_time} of them by the earlier time."
     )
+    if without_points:
+        console.print(
+            f"Won with 0 points: {without_points}; nobody scored more, and of equal scores the earliest wins.",
+            soft_wrap=True,
+        )
     for difference in report.differences:
         console.print(f"[red]not as expected:[/red] {difference}", soft_wrap=True)
     if not report.differences:
-        console.print("[green]Every pool is exactly as expected.[/green]")
+        console.print("[green]Every pool is exactly as expected, counted by Python alone.[/green]")
+    by_pools = sorted(report.runs, key=lambda run: (run.counts or {}).get("pools_finalized", 0))
+    stage = f"--stage {left_in.name}"
+    examples = {
+        **{f"show {run.run_id} {stage}": "a run with its whole result" for run in by_pools[-1:]},
+        f"history cleanup --limit 5 {stage}": "the last runs of a job",
+        f"stats {stage} --json": "for other programs",
+    }
+    width = max(map(len, examples))
     console.print(
-        f"""
-All winners: {left_in / "winners.csv"}   what the jobs logged: {left_in / "jobs.log"}
-Try next:
-  .venv/bin/arcade-jobs show prize-pool:2026-01-12T00:00Z --stage demo   a run with its whole result
-  .venv/bin/arcade-jobs history cleanup --limit 5 --stage demo           the last runs of a job
-  .venv/bin/arcade-jobs stats --stage demo --json                        for other programs
-  make test                                                              the whole test suite""",
+        f"\nAll winners: {left_in / 'winners.csv'}   what the jobs logged: {left_in / 'jobs.log'}\nTry next:",
+        *(f"  .venv/bin/arcade-jobs {typed:<{width}}   {what}" for typed, what in examples.items()),
+        sep="\n",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _run(console: Console, *, folder: Path, until: datetime | None) -> "Report":
+def _run(scenario: "Scenario", stage: str, console: Console, *, folder: Path) -> "Report":
     # Moto hooks into every client of botocore.
-    from infra.demo.demo import ZONE, fresh_folder, run_demo
-    from infra.demo.replay import LAST_SLOT, list_slots
+    from infra.demo.demo import replaced_folder, run_demo
 
-    slots = list_slots(until or LAST_SLOT)
-    with fresh_folder(folder / "demo") as demo_folder:
+    database = replay_database(stage)
+    with replaced_folder(folder / stage) as left_in:
         console.print("starting PostgreSQL ...")
         with postgres.serve(folder / "postgres") as server:
-            console.print(f"creating database {DATABASE} ...")
-            url = server.create_database(DATABASE).render_as_string(hide_password=False)
+            console.print(f"creating database {database} ...")
+            unfinished = f"{database}_unfinished"
+            url = server.create_database(unfinished).render_as_string(hide_password=False)
             engine = open_engine(url, connections=2)
             try:
                 _commit_without_waiting(engine)
-                schema.upgrade(engine, timezone=ZONE)
-                with _progress(console, slots) as advance:
-                    return run_demo(engine, database_url=url, folder=demo_folder, slots=slots, report=advance)
+                schema.upgrade(engine, timezone=scenario.zone)
+                with _progress(console, scenario.slots) as advance:
+                    report = run_demo(engine, database_url=url, folder=left_in, scenario=scenario, report=advance)
             finally:
                 engine.dispose()
+            server.rename_database(unfinished, to=database)
+            return report
 
 
 def _commit_without_waiting(engine: Engine) -> None:
-    """Let no commit in the demo's database wait for the disk: a crash would lose a demo, which begins anew anyway."""
+    """Let no commit in the replay's database wait for the disk: what a crash would lose begins anew anyway."""
     with engine.begin() as connection:
-        connection.execute(text(f"ALTER DATABASE {DATABASE} SET synchronous_commit TO off"))
+        connection.execute(text(f"ALTER DATABASE {engine.url.database} SET synchronous_commit TO off"))
     engine.dispose()  # it holds for connections from now on
 
 
 @contextmanager
-def _progress(console: Console, slots: list[datetime]) -> Iterator[Callable[[datetime], None]]:
+def _progress(console: Console, slots: Sequence[datetime]) -> Iterator[Callable[[datetime], None]]:
     """Show the replayed slots that the yielded function is called with: a bar in a terminal, else a line a day."""
     if not console.is_terminal:
-        yield lambda slot: console.print(f"replayed until {slot:%Y-%m-%d}") if slot.hour == 0 else None
+        yield lambda slot: console.print(f"replayed until {slot:%Y-%m-%d}") if slot.hour == slot.minute == 0 else None
         return
-    columns = (TextColumn("replaying {task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, redirect_stdout=False)
-    with bar as progress:
+    done, left = TextColumn("replaying {task.description}"), TextColumn("left")
+    columns = (done, BarColumn(BAR_WIDTH), TextColumn("{task.percentage:.0f}%,"), TimeRemainingColumn(), left)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(f"{slots[0]:%a %d %b %H:%M}", total=len(slots))
         yield lambda slot: progress.update(task, advance=1, description=f"{slot:%a %d %b %H:%M}")
 
@@ -171,12 +201,21 @@ def _winners_table(pools: "list[Pool]") -> Table:
     weekly = [pool for pool in pools if pool.settlement.period.type is PeriodType.WEEKLY]
     daily = [pool for pool in pools if pool.settlement.period.type is PeriodType.DAILY]
     shown = [*weekly, *(pool for pool in daily if pool.settlement.period == daily[-1].settlement.period)]
-    table = Table(title="Winners of each week and of the last day; time (n): the earliest of n equal scores")
+    table = Table(
+        title="Winners of each week and of the last day",
+        caption="time (n): the earliest of n equal scores",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name in ("period", "game", "winner", "score", "decided by", "games", "USDC"):
-        table.add_column(name, justify="right" if name in {"score", "games", "USDC"} else "left", no_wrap=True)
+        is_number = name in {"score", "games", "USDC"}
+        # Where there is little room a game's name is folded: nothing else may be cut.
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name != "game", overflow="fold")
     for period, pools_of_period in groupby(shown, key=lambda pool: pool.settlement.period):
-        is_week = period.type is PeriodType.WEEKLY
-        days = (f"{period.date:%d}-" if is_week else "") + f"{period.date + timedelta(days=6 * is_week):%d %b}"
+        last = period.date + timedelta(days=6 if period.type is PeriodType.WEEKLY else 0)
+        first = f"{period.date:%d}" if period.date.month == last.month else f"{period.date:%d %b}"
+        days = (f"{first}-" if period.date != last else "") + f"{last:%d %b}"
         for pool in pools_of_period:
             settlement = pool.settlement
             table.add_row(
@@ -193,7 +232,7 @@ def _winners_table(pools: "list[Pool]") -> Table:
 
 
 def _leaders_table(leaders: "list[Entry]") -> Table:
-    table = Table(title="All-time leaders")
+    table = Table(title="All-time leaders", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("game", "rank", "player", "score", "reached (UTC)"):
         table.add_column(name, justify="right" if name in {"rank", "score"} else "left", no_wrap=True)
     for game_type, entries in groupby(leaders, key=lambda entry: entry.game_type):

@@ -2,25 +2,30 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import Json, Target
+from infra.cli.options import JOB_NAMES, Json, Target
 from infra.cli.terminal import print_json, print_lines, print_note
-from infra.stage import DEFAULT_STAGE, stack_name
-from shared.domain.errors import ArcadeJobsError
+from infra.local import FOLDER
+from infra.stage import DEFAULT_STAGE, SIMULATION_STAGE, stack_name
+from shared.domain.errors import BadInputError
 from shared.domain.periods import load_zone
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from shared.operations.deployment import Deployment
 
 app = typer.Typer()
 local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
 app.add_typer(local, name="local")
 
+Stage = Annotated[str, typer.Option(help="That is deployed to it.")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Of the AWS emulator; 4566 if left out.")]
 
 
@@ -33,18 +38,19 @@ def start_cloud(
         list[str] | None, typer.Option("--context", "-c", help="NAME=VALUE, as for cdk deploy; for this once.")
     ] = None,
 ) -> None:
-    """Start PostgreSQL and an AWS emulator, and deploy the stack to it. What runs already stays as it is."""
+    """Start PostgreSQL and an AWS emulator, and deploy the stack to it. What runs already stays as it is.
+
+    All choices are checked before anything starts.
+    """
     from infra import schema
     from infra.local import cloud
 
     pairs = [assignment.partition("=") for assignment in context or ()]
     if wrong := [name for name, sign, _ in pairs if not sign]:
-        raise ArcadeJobsError(f"--context: {wrong[0]!r} is not NAME=VALUE")
+        raise BadInputError(f"--context: {wrong[0]!r} is not NAME=VALUE")
     choices = {name: value for name, _, value in pairs}
-    try:
-        zone = load_zone(choices.get("timezone", schema.UTC.key))
-    except ValueError as error:
-        raise ArcadeJobsError(f"timezone: {error}") from None
+    print_note("checking the choices")
+    zone = cloud.check(port=port, stage=stage, context=choices)
     cloud.up(
         stage=stage,
         port=port,
@@ -87,6 +93,81 @@ def run_local_demo(*, as_json: Json = False) -> None:
     from infra.cli.demo import show_demo
 
     raise typer.Exit(show_demo(as_json=as_json))
+
+
+@local.command("psql", context_settings={"ignore_unknown_options": True})
+def open_psql(
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Of psql; -c SQL runs it.")] = None,
+    *,
+    stage: Stage = DEFAULT_STAGE,
+) -> None:
+    """Open psql on the laptop cloud's database, as its owner."""
+    from infra.local import psql
+
+    psql.run(_database_url(stage), arguments or [])
+
+
+@local.command("play")
+def play_games(
+    *,
+    games: Annotated[int | None, typer.Option(min=1, help="How many; until Ctrl-C if left out.")] = None,
+    interval: Annotated[float, typer.Option(min=0, max=3600, help="Seconds between two games.")] = 1.0,
+    day: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The day they are of; today, now, if left out.")
+    ] = None,
+    stage: Stage = DEFAULT_STAGE,
+) -> None:
+    """Let the games of make demo arrive in the laptop cloud's database, while its schedules fire.
+
+    Those of a day that is over are settled by the next run of prize-pool.
+    """
+    from infra.cli.play import show_play
+
+    try:
+        chosen = date.fromisoformat(day) if day else None
+    except ValueError:
+        raise BadInputError(f"--day: {day!r} is not a date such as 2026-01-12") from None
+    show_play(_database_url(stage), games=games, interval=interval, day=chosen)
+
+
+@app.command("simulate")
+def run_simulation(
+    *,
+    days: Annotated[int, typer.Option(help="How many; at most 366.")] = 30,
+    begins: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="The first day; else 2026-01-05.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Of the days, such as Europe/Rome.")] = "UTC",
+    load: Annotated[float, typer.Option(help="1 is as many plays a day as in make demo, 286.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same one draws the same plays.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Replay days that never were through the three jobs, and compare every pool with a count by Python alone.
+
+    The plays are drawn at random from those of make demo, for other dates, zones and loads.
+    """
+    from infra.cli.demo import show_replay
+    from infra.demo.simulation import FIRST_DAY, simulate
+
+    try:
+        first = date.fromisoformat(begins) if begins else FIRST_DAY
+    except ValueError:
+        raise BadInputError(f"--from: {begins!r} is not a date such as {FIRST_DAY}") from None
+    try:
+        local_zone = load_zone(zone)
+    except ValueError as error:
+        raise BadInputError(f"--zone: {error}") from None
+    scenario = simulate(begins=first, days=days, zone=local_zone, load=load, seed=seed)
+    raise typer.Exit(show_replay(scenario, SIMULATION_STAGE, as_json=as_json, folder=FOLDER))
+
+
+def _database_url(stage: str) -> "URL":
+    """The database that the deployed functions have."""
+    from shared.database_url import parse_database_url
+
+    deployment = Target(stage=stage, local=True).deployment()
+    found = deployment.client("lambda").get_function_configuration(FunctionName=deployment.function(JOB_NAMES[0]))
+    return parse_database_url(found["Environment"]["Variables"]["DATABASE_URL"])
 
 
 def guide(deployment: "Deployment") -> Sequence[str]:

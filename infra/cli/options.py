@@ -11,7 +11,7 @@ import typer
 
 from infra.jobs import JOBS
 from infra.local import FOLDER
-from infra.stage import DEFAULT_STAGE, DEMO_STAGE
+from infra.stage import DEFAULT_STAGE, REPLAY_STAGES
 from shared.domain.errors import ArcadeJobsError, BadInputError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 class Target:
     """The deployment that a command works on. Each field is an option of `with_target`."""
 
-    stage: Annotated[str, typer.Option(help="The deployed stage; `demo` is what make demo left.")] = DEFAULT_STAGE
+    stage: Annotated[str, typer.Option(help="The deployed stage; `demo` and `simulation` are replays.")] = DEFAULT_STAGE
     profile: Annotated[str | None, typer.Option(help="Of your AWS configuration.")] = None
     region: Annotated[str | None, typer.Option(help="Of AWS; else from the profile or the environment.")] = None
     local: Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")] = False
@@ -102,9 +102,9 @@ class Target:
 
     @functools.cached_property
     def _deployment(self) -> "Deployment":
-        if self.stage == DEMO_STAGE:
+        if replay := REPLAY_STAGES.get(self.stage):
             raise BadInputError(
-                f"--stage: {self.stage!r} is the replay's, and is not deployed; its jobs run with make demo"
+                f"--stage: {self.stage!r} is the replay's, and is not deployed; its jobs run with {replay}"
             )
         import boto3
 
@@ -121,15 +121,15 @@ class Target:
 
     @contextmanager
     def run_store(self) -> Iterator["RunStore"]:
-        """The run records of the deployment, or those that the demo left.
+        """The run records of the deployment, or those that a replay left.
 
         Raises:
             NotReachableError: they cannot be reached.
         """
-        if self.stage == DEMO_STAGE:
+        if self.stage in REPLAY_STAGES:
             from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs
 
-            yield open_saved_runs(FOLDER / SAVED_RUNS)
+            yield open_saved_runs(FOLDER / self.stage / SAVED_RUNS)
         else:
             yield self.deployment().run_store()
 

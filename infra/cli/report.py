@@ -13,7 +13,7 @@ from infra.cli.options import JOB_NAMES, Target, with_target
 from infra.cli.runs import Since, read_since, timetable_of
 from infra.cli.terminal import print_lines
 from infra.jobs import JOBS
-from infra.stage import DEMO_STAGE
+from infra.stage import REPLAY_STAGES
 from shared.domain.errors import ArcadeJobsError, BadInputError
 from shared.domain.run import RunStatus
 
@@ -50,7 +50,7 @@ def write_report(
 
     _check_writable(out)
     begins = read_since(since) if since is not None else SHOWN
-    deployment = None if target.stage == DEMO_STAGE else target.deployment()
+    deployment = None if target.stage in REPLAY_STAGES else target.deployment()
     with target.run_store() as runs:
         now = runs.clock()
         start = now - begins if isinstance(begins, timedelta) else begins

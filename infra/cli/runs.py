@@ -11,7 +11,7 @@ import typer
 from infra.cli.options import AnyJob, Json, OneJob, OneRun, Target, with_target
 from infra.cli.terminal import is_piped, out, print_json, print_lines, print_note, waiting_for
 from infra.jobs import JOBS, Job
-from infra.stage import DEMO_STAGE
+from infra.stage import DEMO_STAGE, REPLAY_STAGES, SIMULATION_STAGE
 from shared.domain.errors import BadInputError, NotReachableError
 from shared.domain.run import RunStatus
 
@@ -145,8 +145,10 @@ def show_run(
     """One run: its errors and what to do, winners, counts, who asked and why, attempts."""
     from shared.operations.run_ids import find_run
 
-    if with_log and (as_json or target.stage == DEMO_STAGE):
-        raise BadInputError("--log: not with " + ("--json" if as_json else f"--stage {DEMO_STAGE}, which keeps no log"))
+    if with_log and (as_json or target.stage in REPLAY_STAGES):
+        raise BadInputError(
+            "--log: not with " + ("--json" if as_json else f"--stage {target.stage}, which keeps no log")
+        )
     with target.run_store() as runs:
         record = find_run(runs, run_id)
     run = record.to_json() | {"attempts": [attempt.to_json() for attempt in record.attempts]}
@@ -205,6 +207,8 @@ def timetable_of(job: Job, runs: "RunStore", target: Target) -> "Timetable | Non
     from shared.runs.pauses import paused_spans
 
     cron, zone = job.cron, "UTC"
+    if target.stage == SIMULATION_STAGE:
+        return None  # its zone is not kept
     if target.stage != DEMO_STAGE:
         deployment = target.deployment()
         if not deployment.is_enabled(job.name):

@@ -1,24 +1,22 @@
-"""Three weeks of an arcade, replayed through the three jobs: one call from a database to a report."""
+"""Weeks of an arcade, replayed through the three jobs: one call from a database to a report."""
 
 import csv
 import fcntl
 import logging
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
 from infra.demo.platform import Entry, Platform, Pool, list_entries, list_pools
 from infra.demo.plays import load_plays, load_settlements
-from infra.demo.replay import FIRST_SLOT, VirtualClock, compare, replay
+from infra.demo.replay import LAST_SLOT, UTC_ZONE, Scenario, VirtualClock, compare, list_slots, replay
 from infra.demo.runs_table import MemoryRunsTable
 from infra.demo.saved_runs import SAVED_RUNS, TABLE_NAME, save_runs
 from shared.app import build_app
@@ -28,7 +26,6 @@ from shared.observability import logger
 from shared.runs.record import RunRecord
 from shared.runs.runner import RunNotSucceededError
 
-ZONE = ZoneInfo("UTC")
 TOP = 3  # entries of each board
 
 
@@ -60,34 +57,44 @@ class Report:
         }
 
 
+def shipped(*, until: datetime = LAST_SLOT) -> Scenario:
+    """The three weeks of real plays, up to a slot."""
+    return Scenario(plays=load_plays(), settlements=load_settlements(), zone=UTC_ZONE, slots=list_slots(until))
+
+
 @contextmanager
-def fresh_folder(folder: Path) -> Iterator[Path]:
-    """Hold a folder for one demo alone, and empty it.
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A new folder for what a replay leaves; what it holds takes its place in `folder` when the block ends in order.
+
+    Until then, and for good when the block raises, what an earlier replay left stays as it is.
 
     Raises:
-        ArcadeJobsError: another demo holds it.
+        ArcadeJobsError: another replay is at it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ArcadeJobsError("another demo is running; wait for it, or stop it") from None
-        shutil.rmtree(folder)
-        folder.mkdir()
-        yield folder
+            raise ArcadeJobsError(f"another {folder.name} is running; wait for it, or stop it") from None
+        unfinished = folder.with_suffix(".unfinished")
+        unfinished.mkdir(exist_ok=True)
+        yield unfinished
+        for path in unfinished.iterdir():
+            path.replace(folder / path.name)
+        unfinished.rmdir()
 
 
 def run_demo(
-    engine: Engine, *, database_url: str, folder: Path, slots: Sequence[datetime], report: Callable[[datetime], None]
+    engine: Engine, *, database_url: str, folder: Path, scenario: Scenario, report: Callable[[datetime], None]
 ) -> Report:
-    """Replay the plays into an empty database with the schema.
+    """Replay a scenario into an empty database with the schema.
 
     Args:
         engine: on the database, as the platform.
         database_url: of the same database, for the jobs.
         folder: for the log of the jobs, the winners and the runs.
-        slots: an hour apart, from the first.
+        scenario: to be replayed.
         report: takes each slot after its runs.
 
     Raises:
@@ -95,25 +102,26 @@ def run_demo(
     """
     with ExitStack() as stack:
         table = MemoryRunsTable()
-        clock = VirtualClock(FIRST_SLOT)
+        clock, calendar = VirtualClock(scenario.slots[0]), Calendar.of(scenario.zone)
         environment = {
             "DATABASE_URL": database_url,
             "RUNS_TABLE_NAME": TABLE_NAME,
-            "JOB_SCHEDULER_TIMEZONE": ZONE.key,
+            "JOB_SCHEDULER_TIMEZONE": scenario.zone.key,
         }
         app = build_app(environment, dynamodb=table.client, clock=clock, sleep=clock.sleep)
         stack.callback(app.engine.dispose)
         log = stack.enter_context((folder / "jobs.log").open("w", encoding="utf-8", buffering=1))
-        platform = Platform(engine=engine, calendar=Calendar.of(ZONE))
+        platform = Platform(engine=engine, calendar=calendar)
+        slots, zone = scenario.slots, scenario.zone
         started_at = time.monotonic()
         with _logging_to(log):
             try:
-                for slot in replay(load_plays(), platform=platform, app=app, clock=clock, slots=slots):
+                for slot in replay(scenario.plays, platform=platform, app=app, clock=clock, slots=slots, zone=zone):
                     report(slot)
             except RunNotSucceededError as error:
                 raise ArcadeJobsError(f"{error}; {log.name} has more") from error
         seconds = time.monotonic() - started_at
-        save_runs(table, folder / SAVED_RUNS.name, at=clock())
+        save_runs(table, folder / SAVED_RUNS, at=clock())
         runs = app.runner.store.list_runs()
     with engine.connect() as connection:
         pools = list_pools(connection)
@@ -124,7 +132,7 @@ def run_demo(
         pools=pools,
         leaders=leaders,
         runs=runs,
-        differences=compare(pools, load_settlements(), at=slots[-1], calendar=Calendar.of(ZONE)),
+        differences=compare(pools, scenario.settlements, at=scenario.slots[-1], calendar=calendar),
     )
 
 
@@ -145,6 +153,6 @@ def _logging_to(file: IO[str]) -> Iterator[None]:
 def _write_winners(pools: list[Pool], path: Path) -> None:
     with path.open("w", encoding="ascii", newline="") as file:
         lines = [pool.to_json() for pool in pools]
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
+        writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else [])
         writer.writeheader()
         writer.writerows(lines)

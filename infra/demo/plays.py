@@ -1,6 +1,8 @@
 """Three weeks of plays, from Monday 2026-01-05 UTC, and how their pools must be settled.
 
-Scores and durations are real: each play is a game played to its end in an emulator (Surround for snake).
+Each play is a real game, played to its end in an emulator (Surround for snake); its duration is real, and so is its
+score. In Snake and Tetris that is how many whole seconds the player survived: those who played them for us hardly ever
+won a point by the games' own count, and three pools in four went to whoever was the first to have none.
 """
 
 import csv

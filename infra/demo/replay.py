@@ -1,30 +1,32 @@
-"""Three weeks of an arcade on a virtual clock: plays arrive, and every job fires at each of its slots.
+"""Weeks of an arcade on a virtual clock: plays arrive, and every job fires at each of its slots.
 
 The jobs run as they do in Lambda: through their handlers, with the events of EventBridge.
 """
 
 import json
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
-
-from cronsim import CronSim
+from zoneinfo import ZoneInfo
 
 from infra.demo.platform import Platform, Pool
 from infra.demo.plays import Play, Settlement
-from infra.jobs import JOBS
+from infra.jobs import JOBS, Job
 from shared.app import App
 from shared.domain.periods import Calendar, has_ended
+from shared.operations.slots import slots as slots_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 EVENTS = Path(__file__).parents[2] / "events"
-HOUR = timedelta(hours=1)
+UTC_ZONE = ZoneInfo("UTC")
 FIRST_SLOT = datetime(2026, 1, 5, 1, tzinfo=UTC)  # the first hour of the plays is over
 LAST_SLOT = datetime(2026, 1, 27, 3, tzinfo=UTC)  # a day after the last pools are settled
 STARTS_AFTER = timedelta(seconds=15)  # a job's start after its slot: the settlement grace is over, nothing waits
@@ -61,22 +63,46 @@ class Invocation:
         return INVOCATION_LIMIT // timedelta(milliseconds=1)
 
 
-def list_slots(until: datetime) -> list[datetime]:
-    """The hours at which something fires, from the first."""
-    return [FIRST_SLOT + number * HOUR for number in range((until - FIRST_SLOT) // HOUR + 1)]
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What is replayed.
+
+    Attributes:
+        plays: all of them.
+        settlements: how each of their pools must be settled once its period has ended.
+        zone: of the periods and of the schedules that follow it.
+        slots: in their order; the last one ends the replay.
+    """
+
+    plays: Sequence[Play]
+    settlements: Sequence[Settlement]
+    zone: ZoneInfo
+    slots: Sequence[datetime]
+
+
+def list_slots(until: datetime, *, begins: datetime = FIRST_SLOT, zone: ZoneInfo = UTC_ZONE) -> list[datetime]:
+    """The instants at which a job fires, from the first to the last."""
+    return sorted({slot for job in JOBS for slot in _fires(job, zone, begins=begins, until=until)})
 
 
 def replay(
-    plays: Iterable[Play], *, platform: Platform, app: App, clock: VirtualClock, slots: Sequence[datetime]
+    plays: Iterable[Play],
+    *,
+    platform: Platform,
+    app: App,
+    clock: VirtualClock,
+    slots: Sequence[datetime],
+    zone: ZoneInfo = UTC_ZONE,
 ) -> Iterator[datetime]:
-    """Replay hour by hour: the plays of the hour arrive, then each job fires whose slot it is.
+    """Replay slot by slot: the plays since the last one arrive, then each job fires whose slot it is.
 
     Args:
-        plays: all of them.
+        plays: all of them; those after the last slot never arrive.
         platform: receives them.
         app: for the handlers; it reads the time from the clock.
         clock: is set for each slot.
-        slots: an hour apart.
+        slots: in their order.
+        zone: of the schedules that follow the zone of the periods.
 
     Yields:
         Each slot after its runs.
@@ -84,15 +110,17 @@ def replay(
     Raises:
         RunNotSucceededError: a run did not succeed.
     """
-    started = _by_slot(plays, lambda play: play.created_at)
-    completed = _by_slot(plays, lambda play: play.completed_at)
+    plays = list(plays)
+    started = _by_slot(plays, slots, lambda play: play.created_at)
+    completed = _by_slot(plays, slots, lambda play: play.completed_at)
     events = {job: json.loads((EVENTS / f"{job.stem}.json").read_text(encoding="utf-8")) for job in JOBS}
     handlers = {job: job.load_handler() for job in JOBS}
+    fires = {job: set(_fires(job, zone, begins=slots[0], until=slots[-1])) for job in JOBS}
     for slot in slots:
         platform.receive(started=started.get(slot, []), completed=completed.get(slot, []))
         clock.set(slot + STARTS_AFTER)
         for job in JOBS:
-            if _fires_at(job.cron, slot):
+            if slot in fires[job]:
                 invocation = cast("LambdaContext", Invocation(aws_request_id=str(uuid4())))
                 replace(handlers[job], app=lambda: app)(_at(events[job], slot), invocation)
         yield slot
@@ -118,17 +146,21 @@ def compare(pools: Iterable[Pool], settlements: Iterable[Settlement], *, at: dat
     return differences
 
 
-def _by_slot(plays: Iterable[Play], instant: Callable[[Play], datetime | None]) -> dict[datetime, list[Play]]:
+def _by_slot(
+    plays: Iterable[Play], slots: Sequence[datetime], instant: Callable[[Play], datetime | None]
+) -> dict[datetime, list[Play]]:
     """The plays by the first slot after an instant of each."""
     by_slot: dict[datetime, list[Play]] = {}
     for play in plays:
-        if at := instant(play):
-            by_slot.setdefault(at.replace(minute=0, second=0, microsecond=0) + HOUR, []).append(play)
+        if (at := instant(play)) and (number := bisect_right(slots, at)) < len(slots):
+            by_slot.setdefault(slots[number], []).append(play)
     return by_slot
 
 
-def _fires_at(cron: str, slot: datetime) -> bool:
-    return next(CronSim(cron, slot - timedelta(minutes=1))) == slot
+def _fires(job: Job, zone: ZoneInfo, *, begins: datetime, until: datetime) -> Iterator[datetime]:
+    """The slots of a job from one instant to another, both of them included."""
+    fired = slots_of(job.cron, zone if job.follows_zone else UTC_ZONE, begins=begins)
+    return takewhile(lambda slot: slot <= until, fired)
 
 
 def _at(event: dict[str, Any], slot: datetime) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A file with the run records of a demo, so that `arcade-jobs history --stage demo` can show them later."""
+"""A file with the run records of a replay, so that `arcade-jobs history --stage demo` can show them later."""
 
 import json
 from datetime import datetime
@@ -10,14 +10,14 @@ from shared.runs.record import format_instant, parse_instant
 from shared.runs.store import RunStore
 
 TABLE_NAME = "arcade-jobs-demo-runs"
-SAVED_RUNS = Path("demo", "runs.json")  # where a demo leaves its runs, in the folder of local data
+SAVED_RUNS = "runs.json"  # in the folder that a replay leaves, which has the name of its stage
 
 
 def save_runs(table: MemoryRunsTable, path: Path, *, at: datetime) -> None:
     """Write all items of the table to a file, whole or not at all.
 
     Args:
-        table: of the demo.
+        table: of the replay.
         path: of the file, JSON.
         at: the wall clock of the runs; they are read as of then.
     """
@@ -36,7 +36,9 @@ def open_saved_runs(path: Path) -> RunStore:
         saved = json.loads(path.read_bytes())
         at, table = parse_instant(saved["at"]), MemoryRunsTable(saved["items"])
     except FileNotFoundError:
-        raise NotReachableError(f"{path}: no runs are saved there; make demo replays three weeks of them") from None
+        raise NotReachableError(f"{path}: no runs are saved there; make demo or arcade-jobs simulate does it") from None
     except (OSError, ValueError, TypeError, LookupError) as error:
-        raise NotReachableError(f"{path}: cannot be read ({error}); make demo writes it again") from None
+        raise NotReachableError(
+            f"{path}: cannot be read ({error}); make demo or arcade-jobs simulate writes it again"
+        ) from None
     return RunStore(client=table.client, table_name=TABLE_NAME, clock=lambda: at)

@@ -1,17 +1,20 @@
 """The CDK command against the emulator: the same app and the same commands as against AWS."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from botocore.exceptions import ClientError
 
 from infra.local import emulator
 from infra.stage import stack_name
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import ArcadeJobsError, BadInputError, NotReachableError
+from shared.domain.periods import load_zone
 
 ROOT = Path(__file__).parents[2]
 TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` creates
@@ -105,6 +108,30 @@ class Cdk:
             "CDK_DISABLE_CLI_TELEMETRY": "true",
             "CDK_VALIDATION": "false",  # several seconds each time; the rules are for AWS, and checked on the way there
         }
+
+
+def check_context(context: Mapping[str, str]) -> ZoneInfo:
+    """Check the choices of a deployment as the app does, without a CDK command; return the zone of the periods.
+
+    Raises:
+        BadInputError: one line for each mistake.
+        NotReachableError: what the app needs is not installed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.stack.check"],
+        check=False,
+        cwd=ROOT,
+        input=json.dumps({**context, "target": "local"}),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        mark = "arcade-jobs: "
+        mistakes = [line.removeprefix(mark) for line in done.stderr.splitlines() if line.startswith(mark)]
+        if not mistakes:
+            raise NotReachableError(f"the choices cannot be checked: {_reason(done.stderr)}; run make setup")
+        raise BadInputError("\n".join(mistakes))
+    return load_zone(done.stdout)
 
 
 def _reason(output: str) -> str:

@@ -8,17 +8,19 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
 from infra.local import FOLDER, emulator, postgres
-from infra.local.cdk import ROOT, Cdk
+from infra.local.cdk import ROOT, Cdk, check_context
 from infra.local.emulator import Emulator
 from infra.stage import DEFAULT_STAGE
 from shared.db.connection import open_engine
 from shared.domain.errors import NotReachableError
 
 DATABASE = "arcade"
+ANY_URL = f"postgresql://postgres@localhost/{DATABASE}"  # the server that has it does not run yet
 Report = Callable[[str], None]
 
 
@@ -38,6 +40,24 @@ class Status:
 
     emulator: Emulator | None
     has_postgres: bool
+
+
+def check(*, folder: Path = FOLDER, port: int | None, stage: str, context: Mapping[str, str]) -> ZoneInfo:
+    """Refuse what `up` would stumble over, before it starts anything; return the zone that was chosen.
+
+    Args:
+        folder: everything that is stored.
+        port: of the emulator, as for `up`.
+        stage: of the stack.
+        context: more CDK context.
+
+    Raises:
+        BadInputError: one line for each choice that is wrong.
+        NotReachableError: something is not installed.
+    """
+    emulator_folder = folder / "emulator"
+    emulator.check(emulator_folder, python=emulator_python(), port=_port(emulator_folder, port))
+    return check_context({"databaseUrl": ANY_URL, "assetPython": str(emulator_python()), **context, "stage": stage})
 
 
 def up(
@@ -76,11 +96,10 @@ def up(
     report("starting PostgreSQL")
     with postgres.serve(data, environment=environment) as server, postgres.lease(data) as lease:
         report("starting the AWS emulator")
-        found = emulator.running(emulator_folder)
         running = emulator.start(
             emulator_folder,
             python=emulator_python(),
-            port=port if port is not None else found.port if found else emulator.PORT,
+            port=_port(emulator_folder, port),
             settings=settings,
             inherit=[lease.fileno()],
         )
@@ -105,6 +124,14 @@ def up(
         cdk.bootstrap()
         report(f"cdk deploy {cdk.stack}")
         cdk.deploy()
+
+
+def _port(emulator_folder: Path, chosen: int | None) -> int:
+    """The chosen one, or that of the running emulator, or the usual."""
+    if chosen is not None:
+        return chosen
+    found = emulator.running(emulator_folder)
+    return found.port if found else emulator.PORT
 
 
 def endpoint(*, folder: Path = FOLDER) -> str:

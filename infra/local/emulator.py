@@ -26,7 +26,7 @@ import boto3
 import psutil
 from botocore.session import Session as BotocoreSession
 
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import ArcadeJobsError, BadInputError, NotReachableError
 
 HOST = "127.0.0.1"
 PORT = 4566
@@ -75,19 +75,15 @@ def start(
         inherit: open file descriptors to keep open for as long as it lives.
 
     Raises:
-        ArcadeJobsError: it is not installed; the port is taken; it died.
+        ArcadeJobsError: what `check` refuses, or it died.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
+        check(folder, python=python, port=port)
         if found := running(folder):
-            if port not in {0, found.port}:
-                raise ArcadeJobsError(f"the emulator already runs on port {found.port}, not {port}; stop it first")
             return found
-        if not python.exists():
-            raise ArcadeJobsError(f"the emulator is not installed ({python} is missing): run make local")
         port = port or _free_port()
-        _refuse_taken(port)
         log = folder / "emulator.log"
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         (folder / "tmp").mkdir()
@@ -112,6 +108,22 @@ def start(
             raise
         process.returncode = 0  # it outlives us: nothing here waits for it
         return emulator
+
+
+def check(folder: Path, *, python: Path, port: int) -> None:
+    """Refuse what `start` would refuse, and start nothing.
+
+    Raises:
+        BadInputError: the port is taken, or the emulator runs on another one.
+        NotReachableError: it is not installed.
+    """
+    if found := running(folder):
+        if port not in {0, found.port}:
+            raise BadInputError(f"the emulator already runs on port {found.port}, not {port}; stop it first")
+    elif not python.exists():
+        raise NotReachableError(f"the emulator is not installed ({python} is missing): run make setup")
+    elif port:
+        _refuse_taken(port)
 
 
 def running(folder: Path) -> Emulator | None:
@@ -204,7 +216,7 @@ def _refuse_taken(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise ArcadeJobsError(
+            raise BadInputError(
                 f"port {port} is {_taken_by(port) or error.strerror}; choose another with --port"
             ) from None
 

@@ -51,6 +51,11 @@ class Server:
             found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
         return self.url(name) if found else self.create_database(name)
 
+    def rename_database(self, name: str, *, to: str) -> None:
+        """Give a database that nobody is connected to another name, in place of one that has it."""
+        self.drop_database(to)
+        self._execute(f'ALTER DATABASE "{name}" RENAME TO "{to}"')
+
     def drop_database(self, name: str) -> None:
         """Drop a database and its connections. One that is not there is no error."""
         self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

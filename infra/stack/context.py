@@ -15,7 +15,7 @@ from infra.stack.context_values import ContextValues, Layer, checked, matching, 
 from infra.stack.cron import to_eventbridge
 from infra.stack.database_choice import DatabaseUrl, ExistingDatabase, NewDatabase, read_database
 from infra.stack.target import AWS, LOCAL, TARGETS, Target
-from infra.stage import DEFAULT_STAGE, DEMO_STAGE
+from infra.stage import DEFAULT_STAGE, REPLAY_STAGES
 from shared.config import VARIABLES, parse_stage, parse_whole
 from shared.domain.errors import ArcadeJobsError
 
@@ -91,8 +91,8 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     values = ContextValues(Layer(origin="", values=given), *own, Layer(origin="", values=switches))
     environment = _environment(values)
     stage, timezone = environment["STAGE"], environment["JOB_SCHEDULER_TIMEZONE"]
-    if stage == DEMO_STAGE:
-        values.mistakes.append(f"stage: {stage!r} is reserved for make demo; choose another name")
+    if stage in REPLAY_STAGES:
+        values.mistakes.append(f"stage: {stage!r} is reserved for {REPLAY_STAGES[stage]}; choose another name")
     target = TARGETS[values.value("target", one_of(TARGETS), AWS.name)]
     if python := values.text("assetPython"):
         if target is AWS:

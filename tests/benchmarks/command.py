@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.demo.runs_table import MemoryRunsTable
 from infra.demo.saved_runs import SAVED_RUNS, TABLE_NAME, save_runs
+from infra.stage import DEMO_STAGE
 from shared.domain.run import RunStatus
 from shared.runs.record import RunRecord, format_instant
 from shared.runs.store import RunStore
@@ -89,7 +90,7 @@ def _save(runs: int, folder: Path) -> None:
         own = {"scheduled_at": started_at, "started_at": started_at, "finished_at": finished_at}
         run_id = f"leaderboard:{at:%Y-%m-%dT%H:%MZ}"
         table.items[run_id] = {**first, **own, "run_id": run_id, "duration_ms": duration_ms}
-    path = folder / SAVED_RUNS
+    path = folder / DEMO_STAGE / SAVED_RUNS
     path.parent.mkdir(parents=True)
     save_runs(table, path, at=LAST)
 

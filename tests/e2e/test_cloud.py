@@ -3,14 +3,21 @@
 The tests share one deployment, are run in order by one worker, and end with its destruction.
 """
 
+import contextlib
+import functools
+import io
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -18,6 +25,7 @@ from botocore.exceptions import ClientError
 from sqlalchemy import Engine, NullPool, text
 
 from infra import schema
+from infra.cli.app import main
 from infra.cli.local import guide
 from infra.deployed.dead_letters import DeadLetter, RedriveResult, list_dead_letters, redrive
 from infra.deployed.lookup import find_deployment
@@ -33,6 +41,7 @@ from shared.operations.status import JobStatus, read_status
 from shared.operations.trigger import manual_event, trigger
 from shared.runs.record import RunRecord
 from tests.arcade import Arcade
+from tests.e2e import walk
 from tests.sql import open_database
 
 pytestmark = pytest.mark.xdist_group("cloud")
@@ -166,7 +175,7 @@ def test_the_leaderboard_function_ranks_a_touched_board(cloud: LaptopCloud) -> N
     for player, score in (("0xa", 5), ("0xb", 9), ("0xc", 7)):
         cloud.arcade.play(player, score, "2026-01-12T00:30:00Z", game="tetris")
     assert cloud.invoke("leaderboard", scheduled("leaderboard"))["status"] == "succeeded"
-    assert cloud.arcade.ranks(game="tetris") == [("0xb", 1), ("0xc", 2), ("0xa", 3)]
+    assert cloud.arcade.ranks(game="tetris", day="2026-01-12") == [("0xb", 1), ("0xc", 2), ("0xa", 3)]
 
 
 def test_the_cleanup_function_removes_what_was_abandoned(cloud: LaptopCloud) -> None:
@@ -238,6 +247,49 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_o
     assert (status.last_success.run_id, status.last_success.attempt) == ("cleanup:2026-01-16T03:00Z", 5)
 
 
+def test_the_walk_shows_what_its_page_says(cloud: LaptopCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/walk.md: plays arrive, a pool is poisoned, found, mended and settled."""
+    monkeypatch.setattr(laptop, "endpoint", functools.partial(laptop.endpoint, folder=cloud.folder))
+    monkeypatch.setattr(os, "execve", run_instead)
+    monkeypatch.setenv("COLUMNS", "120")
+    outputs = []
+    for step in walk.STEPS:
+        output, exit_code = typed(cloud, step.command, monkeypatch)
+        for expected in step.shows:
+            assert expected in output, f"$ {step.command}\n{output}"
+        assert exit_code == step.exit_code, output
+        outputs.append(output)
+    if os.environ.get("WRITE_WALK"):
+        walk.PAGE.write_text(walk.write(outputs))
+    assert walk.commands(walk.PAGE.read_text()) == [step.command for step in walk.STEPS]
+
+
+def typed(cloud: LaptopCloud, command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
+    """What a command prints, and its exit code. The event is sent as the line does, and its dead letter awaited."""
+    program, *arguments = shlex.split(command)
+    if program == "aws":
+        function = cloud.deployment.function("prize-pool")
+        client = cloud.deployment.client("lambda")
+        sent = client.invoke(FunctionName=function, InvocationType="Event", Payload=walk.EVENT.encode())
+        eventually(lambda: cloud.status("prize-pool").dead_letters)
+        return json.dumps({"StatusCode": sent["StatusCode"]}), 0
+    printed = io.StringIO()
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            main()
+        except SystemExit as ended:
+            return printed.getvalue(), int(ended.code or 0)
+    raise AssertionError("it did not end")
+
+
+def run_instead(program: str, arguments: list[str], environment: dict[str, str]) -> NoReturn:
+    """In the place of `os.execve`: this process is needed."""
+    done = subprocess.run(arguments, executable=program, env=environment, check=False, capture_output=True, text=True)
+    sys.stdout.write(done.stdout + done.stderr)
+    sys.exit(done.returncode)
+
+
 def test_a_pause_turns_a_schedule_off_and_a_resume_turns_it_on(cloud: LaptopCloud) -> None:
     assert pause(cloud.deployment, "prize-pool", reason="rehearsal", now=datetime.now(UTC)).before.state is State.ON
     paused = cloud.status("prize-pool").schedule
@@ -282,7 +334,7 @@ def test_a_schedule_fires_on_its_own(cloud: LaptopCloud) -> None:
 
 def test_a_stopped_cloud_starts_with_its_database_and_new_runs(cloud: LaptopCloud) -> None:
     """Stopped in order, then killed."""
-    ranks = cloud.arcade.ranks(game="tetris")
+    ranks = cloud.arcade.ranks(game="tetris", day="2026-01-12")
     laptop.down(folder=cloud.folder, report=lambda _: None)
     assert laptop.status(folder=cloud.folder) == laptop.Status(emulator=None, has_postgres=False)
     with pytest.raises(ArcadeJobsError, match="the laptop cloud does not run; start it: arcade-jobs local up"):
@@ -298,7 +350,7 @@ def test_a_stopped_cloud_starts_with_its_database_and_new_runs(cloud: LaptopClou
     assert laptop.status(folder=cloud.folder) == laptop.Status(emulator=None, has_postgres=True)
     cloud.up()
     assert cloud.deployment.run_store().list_runs("prize-pool") == []
-    assert cloud.arcade.ranks(game="tetris") == ranks
+    assert cloud.arcade.ranks(game="tetris", day="2026-01-12") == ranks
 
 
 def test_a_destroyed_stack_leaves_nothing_but_the_database(cloud: LaptopCloud) -> None:
@@ -312,4 +364,4 @@ def test_a_destroyed_stack_leaves_nothing_but_the_database(cloud: LaptopCloud) -
     assert cloud.deployment.client("dynamodb").list_tables()["TableNames"] == []
     assert cloud.deployment.client("events").list_rules()["Rules"] == []
     assert postgres.is_running(cloud.folder / "postgres")
-    assert cloud.arcade.ranks(game="tetris") == [("0xb", 1), ("0xc", 2), ("0xa", 3)]
+    assert cloud.arcade.ranks(game="tetris", day="2026-01-12") == [("0xb", 1), ("0xc", 2), ("0xa", 3)]

@@ -131,7 +131,7 @@ def test_a_dead_child_is_reported_with_the_last_line_it_wrote(folder):
 
 
 def test_an_environment_that_is_not_there_is_named(folder):
-    with pytest.raises(ArcadeJobsError, match=r"not installed \(nowhere/python is missing\): run make local"):
+    with pytest.raises(ArcadeJobsError, match=r"not installed \(nowhere/python is missing\): run make setup"):
         emulator.start(folder, python=Path("nowhere/python"), port=0)
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from infra.cli.demo import show_demo
 from infra.demo.saved_runs import SAVED_RUNS, open_saved_runs
 from infra.local import postgres
+from shared.db.connection import open_engine
 from shared.domain.errors import ArcadeJobsError
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,17 @@ def wait_for(process: subprocess.Popen[str], line: str) -> None:
     assert line in (printed.strip() for printed in process.stdout), "it ended before"
 
 
+def what_is_left(folder: Path) -> dict[str, Any]:
+    """By a demo: its files, and in its database how many sessions there are."""
+    files = {path.name: path.read_bytes() for path in (folder / "demo").iterdir()}
+    with postgres.serve(folder / "postgres", environment={}) as server:
+        engine = open_engine(server.url("arcade_demo").render_as_string())
+        with engine.connect() as connection:
+            sessions = connection.scalar(text("SELECT count(*) FROM game_sessions"))
+        engine.dispose()
+    return {**files, "sessions": sessions}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
@@ -74,9 +87,16 @@ def test_a_demo_that_is_killed_at_any_moment_begins_anew(folder: Path) -> None:
         with started(folder) as process:
             output, errors = process.communicate()
         assert (process.returncode, errors) == (0, "")
-        assert "Every pool is exactly as expected." in output
+        assert "Every pool is exactly as expected, counted by Python alone." in output
         winners.append((folder / "demo" / "winners.csv").read_text())
     assert winners[0] == winners[1]
+    left = what_is_left(folder)
+    with started(folder) as process:
+        wait_for(process, "replayed until 2026-01-06")
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate()
+    assert what_is_left(folder) == left
+    assert left.keys() == {"jobs.log", "runs.json", "winners.csv", "sessions"}
     assert not postgres.is_running(folder / "postgres")
 
 
@@ -93,7 +113,7 @@ def test_ctrl_c_leaves_nothing_running_and_prints_one_line(folder: Path, moment:
         wait_for(process, moment)
         os.killpg(process.pid, number)
         _, errors = process.communicate()
-    assert errors == "arcade-jobs: interrupted; nothing was left running\n"
+    assert errors == "arcade-jobs: interrupted; nothing was left running, and earlier results are as they were\n"
     assert process.returncode == 130
     assert not postgres.stop_unused(folder / "postgres")
     assert not (folder / "demo" / "runs.json").exists()
@@ -113,7 +133,7 @@ def test_a_terminal_shows_a_bar_and_nothing_that_the_jobs_print(folder: Path) ->
     os.close(ours)
     assert "━" in shown.decode()
     assert b"{" not in shown
-    assert len((folder / "demo" / "jobs.log").read_text().splitlines()) > 40
+    assert len((folder / "demo.unfinished" / "jobs.log").read_text().splitlines()) > 40
 
 
 def test_a_demo_prints_json_and_leaves_its_runs(folder: Path) -> None:
@@ -131,7 +151,7 @@ def test_a_demo_prints_json_and_leaves_its_runs(folder: Path) -> None:
     assert {pool["status"] for pool in report["pools"]} == {"active", "finalized"}
     counts = {of_job["job"]: of_job["runs"] for of_job in report["statistics"]}
     assert (counts["prize-pool"], counts["leaderboard"], counts["cleanup"]) == (2, 51, 3)
-    runs = open_saved_runs(folder / SAVED_RUNS)
+    runs = open_saved_runs(folder / "demo" / SAVED_RUNS)
     assert len(runs.list_runs()) == sum(counts.values())
     assert [record.to_json()["run_id"] for record in runs.list_runs(limit=10)] == [
         record["run_id"] for record in report["last_runs"]

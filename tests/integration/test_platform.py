@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, text
 
+from infra.demo.count import count_settlements
 from infra.demo.platform import Platform, PlatformError, list_entries, list_pools
 from infra.demo.plays import Play, load_plays, load_settlements
 from shared.domain.periods import Calendar, PeriodType
@@ -73,7 +74,13 @@ def test_the_settlements_are_those_of_the_plays() -> None:
         assert (settlement.total_amount_usdc, settlement.total_games) == pools[key]
         assert (settlement.winner_address, settlement.winner_score) == (winner, best.score)
         assert settlement.entries == len(boards[key])
-    assert decided_by_time == 60
+    assert decided_by_time == 29
+    assert all(settlement.winner_score for settlement in settlements)
+
+
+def test_the_count_of_a_simulation_agrees_with_the_settlements() -> None:
+    counted = {(pool.game_type, pool.period): pool for pool in count_settlements(load_plays(), UTC_ZONE)}
+    assert counted == {(pool.game_type, pool.period): pool for pool in load_settlements()}
 
 
 @pytest.mark.parametrize("zone", ["America/Santiago", "Asia/Kolkata"])  # the replay is in UTC

@@ -71,7 +71,7 @@ def test_every_pool_is_settled_as_it_must_be(replayed: Replayed) -> None:
         pools = list_pools(connection)
     assert compare(pools, load_settlements(), at=LAST_SLOT, calendar=Calendar.of(UTC_ZONE)) == []
     assert [pool.status for pool in pools] == ["finalized"] * 120
-    assert sum(pool.equal_scores > 1 for pool in pools) == 60
+    assert sum(pool.equal_scores > 1 for pool in pools) == 29
 
 
 def test_every_board_is_ranked_as_python_sorts_it(replayed: Replayed) -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from infra.demo.platform import Platform
 from infra.demo.plays import load_plays
-from infra.demo.replay import FIRST_SLOT, HOUR, VirtualClock, list_slots, replay
+from infra.demo.replay import FIRST_SLOT, VirtualClock, list_slots, replay
 from infra.demo.runs_table import MemoryRunsTable
 from infra.demo.saved_runs import TABLE_NAME
 from shared.app import build_app
@@ -27,7 +27,7 @@ def main(url: str, zone: str) -> None:
     engine = open_engine(url)
     environment = {"DATABASE_URL": url, "RUNS_TABLE_NAME": TABLE_NAME, "JOB_SCHEDULER_TIMEZONE": zone}
     app = build_app(environment, dynamodb=MemoryRunsTable().client, clock=clock, sleep=clock.sleep)
-    plays = [play for play in load_plays() if play.created_at < LAST_SLOT + HOUR]
+    plays = [play for play in load_plays() if play.created_at < LAST_SLOT + timedelta(hours=1)]
     calendar = Calendar.of(ZoneInfo(zone))
     Arcade(engine, calendar=calendar).record_calendar()
     platform = Platform(engine=engine, calendar=calendar)

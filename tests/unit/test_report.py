@@ -241,7 +241,7 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which the stage `demo` has runs."""
     monkeypatch.setattr(options, "FOLDER", tmp_path)
     monkeypatch.setattr(command, "_read_pools", lambda *_, **__: Unread("not here"))
-    reported.save(iter([run("cleanup", NOW - timedelta(days=1))]), tmp_path / SAVED_RUNS)
+    reported.save(iter([run("cleanup", NOW - timedelta(days=1))]), tmp_path / "demo" / SAVED_RUNS)
     return tmp_path
 
 
