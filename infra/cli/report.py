@@ -62,7 +62,7 @@ def write_report(
     report = Report(
         stage=target.stage,
         options=str(target),
-        where=str(deployment) if deployment else "three weeks of an arcade, replayed on this machine by make demo",
+        where=str(deployment) if deployment else f"a replay on this machine, by {REPLAY_STAGES[target.stage]}",
         made_at=now,
         since=start,
         jobs=jobs,
