@@ -7,6 +7,11 @@ SIMULATION_STAGE = "simulation"
 REPLAY_STAGES = {DEMO_STAGE: "make demo", SIMULATION_STAGE: "arcade-jobs simulate"}
 
 
+def replay_database(stage: str) -> str:
+    """The database that a replay leaves, on this machine's server."""
+    return f"arcade_{stage}"
+
+
 def stack_name(stage: str) -> str:
     """The CloudFormation stack of a stage."""
     return f"arcade-jobs-{stage}"

@@ -24,8 +24,8 @@ STATEMENT_TIMEOUT = 20_000  # ms
 def database(target: Target) -> Iterator["Query | None"]:
     """Read the database of a deployment; None when nothing says how to reach it.
 
-    1. `--local`: the laptop cloud's; `--stage demo`: the one that the replay left, whose server is started for it.
-       Both are on the server that DATABASE_URL names, if it is set, as when they were written.
+    1. `--local`: the laptop cloud's; `--stage demo` or `simulation`: the one that the replay left, whose server is
+       started for it. Both are on the server that DATABASE_URL names, if it is set, as when they were written.
     2. The one that DATABASE_URL names.
     3. The one that was created with the stack, through the Data API, which wakes it up if it sleeps.
 

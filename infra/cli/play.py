@@ -64,7 +64,7 @@ def _calendar(engine: Engine) -> Calendar:
         with engine.connect() as connection:
             recorded = list_timezones(connection)
     except DBAPIError as error:
-        raise NotReachableError(describe(error)) from error
+        raise NotReachableError(f"{describe(error)}; start it: arcade-jobs local up") from error
     return Calendar(zones={begins: load_zone(name) for begins, name in recorded.items()})
 
 

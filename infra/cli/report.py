@@ -62,7 +62,7 @@ def write_report(
     report = Report(
         stage=target.stage,
         options=str(target),
-        where=str(deployment) if deployment else f"replayed on this machine by {REPLAY_STAGES[target.stage]}",
+        where=str(deployment) if deployment else f"a replay on this machine, by {REPLAY_STAGES[target.stage]}",
         made_at=now,
         since=start,
         jobs=jobs,
@@ -144,31 +144,33 @@ def _check_writable(path: Path) -> None:
     """Refuse a file that could not be written, before anything is read.
 
     Raises:
-        BadInputError: it is a folder, or its folder is not there or closed.
+        BadInputError: it is a folder or a device, or its folder is not there or closed.
     """
-    reason = (
-        "is a folder"
-        if path.is_dir()
-        else "its folder is not there"
-        if not path.absolute().parent.is_dir()
-        else "its folder cannot be written to"
-        if not os.access(path.absolute().parent, os.W_OK | os.X_OK)
-        else None
-    )
-    if reason:
-        raise BadInputError(f"--out: {str(path)!r}: {reason}")
+    folder = path.resolve().parent
+    if path.is_dir():
+        reason = "is a folder"
+    elif path.exists() and not path.is_file():
+        reason = "is no file"
+    elif not folder.is_dir():
+        reason = "its folder is not there"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        reason = "its folder cannot be written to"
+    else:
+        return
+    raise BadInputError(f"--out: {str(path)!r}: {reason}")
 
 
 def _write(page: str, path: Path) -> None:
-    """Replace the file, whole or not at all.
+    """Replace the file, whole or not at all; where it is a link, what it leads to.
 
     Raises:
         BadInputError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    file = path.resolve()
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         unfinished.write_text(page, encoding="utf-8")
-        unfinished.replace(path)
+        unfinished.replace(file)
     except OSError as error:
         raise BadInputError(f"--out: {str(path)!r}: {error.strerror}") from None
     finally:

@@ -11,7 +11,7 @@ import typer
 from infra.cli.options import AnyJob, Json, OneJob, OneRun, Target, with_target
 from infra.cli.terminal import is_piped, out, print_json, print_lines, print_note, waiting_for
 from infra.jobs import JOBS, Job
-from infra.stage import REPLAY_STAGES
+from infra.stage import DEMO_STAGE, REPLAY_STAGES, SIMULATION_STAGE
 from shared.domain.errors import BadInputError, NotReachableError
 from shared.domain.run import RunStatus
 
@@ -207,7 +207,9 @@ def timetable_of(job: Job, runs: "RunStore", target: Target) -> "Timetable | Non
     from shared.runs.pauses import paused_spans
 
     cron, zone = job.cron, "UTC"
-    if target.stage not in REPLAY_STAGES:
+    if target.stage == SIMULATION_STAGE:
+        return None  # its zone is not kept
+    if target.stage != DEMO_STAGE:
         deployment = target.deployment()
         if not deployment.is_enabled(job.name):
             return None

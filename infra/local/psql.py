@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 
 from infra.local.cluster import binaries
+from shared.db.connection import open_engine
+from shared.db.errors import describe
 from shared.domain.errors import ArcadeJobsError, NotReachableError
 
 
@@ -20,15 +23,26 @@ def run(url: URL, arguments: Sequence[str]) -> NoReturn:
         arguments: more of psql's.
 
     Raises:
-        NotReachableError: it is not installed.
+        NotReachableError: it is not installed, or the database does not answer.
     """
     program, address = find(), libpq_url(url)
     if program is None:
         raise NotReachableError(
             f"psql is not installed: apt-get install postgresql-client, or brew install libpq; it takes '{address}'"
         )
+    _check(url)
     password = {"PGPASSWORD": str(url.password)} if url.password else {}  # not an argument, which `ps` shows
     os.execve(program, ["psql", address, *arguments], {**os.environ, **password})  # noqa: S606 - no shell is needed
+
+
+def _check(url: URL) -> None:
+    engine = open_engine(url.render_as_string(hide_password=False))
+    try:
+        engine.connect().close()
+    except DBAPIError as error:
+        raise NotReachableError(f"{describe(error)}; start it: arcade-jobs local up") from error
+    finally:
+        engine.dispose()
 
 
 def find() -> str | None:

@@ -89,9 +89,13 @@ def test_ctrl_c_ends_the_games_in_order(
         assert connection.scalar(text("SELECT count(*) FROM game_sessions WHERE status = 'completed'")) == 1
 
 
-def test_games_for_a_database_that_does_not_answer_are_refused_in_one_line() -> None:
-    with pytest.raises(NotReachableError, match=r"^cannot connect to 127\.0\.0\.1 port 1"):
-        show_play(parse_database_url("postgresql://me@127.0.0.1:1/arcade"), games=1, interval=0, day=None)
+def test_a_database_that_does_not_answer_is_one_line() -> None:
+    nowhere = parse_database_url("postgresql://me@127.0.0.1:1/arcade")
+    line = r"^cannot connect to 127\.0\.0\.1 port 1: .*; start it: arcade-jobs local up$"
+    with pytest.raises(NotReachableError, match=line):
+        show_play(nowhere, games=1, interval=0, day=None)
+    with pytest.raises(NotReachableError, match=line):
+        psql.run(nowhere, [])
 
 
 @pytest.mark.parametrize(

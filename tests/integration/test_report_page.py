@@ -42,7 +42,7 @@ def test_the_page_is_whole_in_every_light_and_width_and_by_keyboard(
 ) -> None:
     monkeypatch.setattr(options, "FOLDER", tmp_path)
     monkeypatch.setattr(report, "_read_pools", lambda *_, **__: reported.pools())
-    reported.save(reported.runs(), tmp_path / SAVED_RUNS)
+    reported.save(reported.runs(), tmp_path / "demo" / SAVED_RUNS)
     page = tmp_path / "report.html"
     command = CliRunner()
     written = command.invoke(app, ["report", "--stage", "demo", "--since", "35d", "--out", str(page)])

@@ -241,7 +241,7 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which the stage `demo` has runs."""
     monkeypatch.setattr(options, "FOLDER", tmp_path)
     monkeypatch.setattr(command, "_read_pools", lambda *_, **__: Unread("not here"))
-    reported.save(iter([run("cleanup", NOW - timedelta(days=1))]), tmp_path / SAVED_RUNS)
+    reported.save(iter([run("cleanup", NOW - timedelta(days=1))]), tmp_path / "demo" / SAVED_RUNS)
     return tmp_path
 
 
@@ -263,6 +263,7 @@ def test_the_file_is_replaced_whole(saved: Path) -> None:
     [
         (["--out", "{folder}"], "--out: '{folder}': is a folder"),
         (["--out", "{folder}/none/report.html"], "--out: '{folder}/none/report.html': its folder is not there"),
+        (["--out", "/dev/null"], "--out: '/dev/null': is no file"),
         (["--out", "{folder}/report.html", "--since", "soon"], "--since: 'soon' is no date .*"),
         (["--out", "{folder}/report.html", "--since", "2027-01-01"], "--since: '2027-01-01' lies ahead"),
     ],
