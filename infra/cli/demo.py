@@ -92,8 +92,8 @@ def print_report(report: "Report", console: Console, *, left_in: Path) -> None:
     console.print(
         _winners_table(report.pools),
         _leaders_table(report.leaders),
-        runs_table(report.runs[:LAST_RUNS]),
-        statistics_table(statistics),
+        *("", runs_table(report.runs[:LAST_RUNS])),
+        *("", statistics_table(statistics), ""),
     )
     settled = [pool for pool in report.pools if pool.status == "finalized"]
     by_time = sum(pool.equal_scores > 1 for pool in settled)

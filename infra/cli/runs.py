@@ -1,7 +1,7 @@
 """`arcade-jobs trigger`, `history`, `show`, `stats`: runs, present and past."""
 
 import re
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
@@ -12,12 +12,13 @@ from infra.cli.options import AnyJob, Json, OneJob, OneRun, Target, with_target
 from infra.cli.terminal import is_piped, out, print_json, print_lines, print_note, waiting_for
 from infra.jobs import JOBS, Job
 from infra.stage import DEMO_STAGE
-from shared.domain.errors import BadInputError
+from shared.domain.errors import BadInputError, NotReachableError
 from shared.domain.run import RunStatus
 
 if TYPE_CHECKING:
     from shared.operations.deployment import Deployment
     from shared.operations.statistics import JobStatistics, Timetable
+    from shared.runs.store import RunStore
 
 app = typer.Typer()
 
@@ -38,12 +39,12 @@ def read_since(text: str) -> datetime | timedelta:
         return int(age[1]) * UNITS[age[2]]
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise BadInputError(
             f"--since: {text!r} is no date such as 2026-01-12, no instant such as 2026-01-12T00:00:00Z, and no age such"
             " as 7d, 36h or 90m"
         ) from None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 Since = Annotated[
@@ -137,16 +138,15 @@ def show_history(
 def show_run(
     run_id: OneRun,
     *,
-    with_log: Annotated[bool, typer.Option("--log", help="Its log too, as `logs` prints it.")] = False,
+    with_log: Annotated[bool, typer.Option("--log", help="And what it logged, as `logs` prints it.")] = False,
     as_json: Json = False,
     target: Target,
 ) -> None:
     """One run: its errors and what to do, winners, counts, who asked and why, attempts."""
     from shared.operations.run_ids import find_run
 
-    if with_log and as_json:
-        raise BadInputError("--log: not with --json; arcade-jobs logs --json prints the lines")
-    deployment = target.deployment() if with_log else None
+    if with_log and (as_json or target.stage == DEMO_STAGE):
+        raise BadInputError("--log: not with " + ("--json" if as_json else f"--stage {DEMO_STAGE}, which keeps no log"))
     with target.run_store() as runs:
         record = find_run(runs, run_id)
     run = record.to_json() | {"attempts": [attempt.to_json() for attempt in record.attempts]}
@@ -154,10 +154,11 @@ def show_run(
         print_json(run)
     else:
         _print_run(run, target)
-    if deployment:
+    if with_log:
         from infra.cli.logs import print_log_of
 
-        print_log_of(deployment, record)
+        print_lines("")
+        print_log_of(target.deployment(), record)
 
 
 @app.command("stats")
@@ -169,7 +170,7 @@ def show_statistics(job: AnyJob = None, *, since: Since = None, as_json: Json = 
     begins = read_since(since) if since is not None else None
     with target.run_store() as runs:
         now = runs.clock()
-        timetables = {each.name: found for each in JOBS if (found := _timetable(each, target, now=now))}
+        timetables = {each.name: found for each in JOBS if (found := _timetable(each, runs, target))}
         start = now - begins if isinstance(begins, timedelta) else begins
         statistics = summarize(runs.list_ends(job), timetables=timetables, now=now, since=start)
     if as_json:
@@ -184,28 +185,32 @@ def show_statistics(job: AnyJob = None, *, since: Since = None, as_json: Json = 
 
 
 def _attempts(result: dict[str, Any], deployment: "Deployment") -> dict[str, Any]:
-    """What the run remembers of its attempts, should this not be the first."""
-    record = deployment.run_store().get(result["run_id"]) if result.get("attempt", 1) > 1 else None
-    return {"attempts": [attempt.to_json() for attempt in record.attempts]} if record else {}
+    """What the run remembers of its attempts, should this not be the first; nothing if that cannot be read."""
+    if result.get("attempt", 1) == 1:
+        return {}
+    with suppress(NotReachableError):  # the run is done, and its result is here
+        if record := deployment.run_store().get(result["run_id"]):
+            return {"attempts": [attempt.to_json() for attempt in record.attempts]}
+    return {}
 
 
 def _job(name: str) -> Job:
     return next(job for job in JOBS if job.name == name)
 
 
-def _timetable(job: Job, target: Target, *, now: datetime) -> "Timetable | None":
-    """When a job should fire; None if it was deployed not to."""
+def _timetable(job: Job, runs: "RunStore", target: Target) -> "Timetable | None":
+    """When a job should have fired; None if it was deployed not to."""
+    from shared.domain.tick import EARLIEST
     from shared.operations.statistics import Timetable
     from shared.runs.pauses import paused_spans
-    from shared.runs.store import KEPT_FOR
 
-    cron, zone, paused = job.cron, "UTC", list[tuple[datetime, datetime]]()
+    cron, zone = job.cron, "UTC"
     if target.stage != DEMO_STAGE:
         deployment = target.deployment()
         if not deployment.is_enabled(job.name):
             return None
         cron, zone = deployment.cron(job.name), deployment.output("Timezone") if job.follows_zone else "UTC"
-        paused = paused_spans(deployment.run_store(), job.name, now - KEPT_FOR, now)
+    paused = paused_spans(runs, job.name, EARLIEST, runs.clock())
     return Timetable(cron=cron, zone=ZoneInfo(zone), delivery_window=job.delivery_window, paused=paused)
 
 

@@ -12,6 +12,7 @@ from typer.testing import Result
 
 from infra.cli.options import Target, complete_run
 from shared.domain.run import RunStatus
+from shared.runs.pauses import PauseNote, Switched, write_pause_note
 from shared.runs.record import RunRecord
 from shared.runs.store import Attempt, RunStore
 from tests.fakes import save_run
@@ -112,6 +113,26 @@ def test_stats_count_missed_slots_apart_from_runs_that_did_not_succeed(command: 
     assert "leaderboard missed 2026-01-12T08:00Z, 2026-01-11T23:00Z, 2026-01-11T15:00Z" in lines
     [recent] = json.loads(command("stats", "leaderboard", "--since", "12h", "--json").output)
     assert (recent["runs"], recent["missed"]) == (11, 2)
+
+
+def test_slots_of_a_pause_are_not_missed(command: Command, stage: FakeStage) -> None:
+    stage.deployment.outputs["LeaderboardIsEnabled"] = "true"  # type: ignore[index]
+    save_hours(stage.runs, 5)
+    for switched, ago in ((Switched.PAUSED, 4), (Switched.RESUMED, 2)):
+        note = PauseNote(job="leaderboard", switched=switched, at=NOW - timedelta(hours=ago), actor="ada", reason=None)
+        write_pause_note(stage.runs, note)
+    [statistics] = json.loads(command("stats", "--json").output)
+    assert statistics["missed_slots"] == ["2026-01-12T07:00:00.000000Z", "2026-01-12T08:00:00.000000Z"]
+
+
+def test_show_has_the_log_on_request(command: Command, stage: FakeStage) -> None:
+    record = a_run("prize-pool:2026-01-12T00:00Z")
+    save_run(stage.runs, record)
+    line = {"level": "INFO", "message": "pool settled", "run_id": record.run_id}
+    stage.logs.add(record.started_at, line)
+    assert "pool settled" in command("show", record.run_id, "--log").stdout
+    assert "pool settled" not in command("show", record.run_id).stdout
+    assert "--log: not with --json" in str(command("show", record.run_id, "--log", "--json").exception)
 
 
 def test_a_job_that_was_deployed_to_be_off_misses_nothing(command: Command, stage: FakeStage) -> None:
