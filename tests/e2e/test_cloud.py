@@ -228,8 +228,9 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_o
     assert failed is not None
     assert (failed.status, failed.attempt) == (RunStatus.FAILED, 3)
     logged = read_log(cloud.deployment, failed, now=datetime.now(UTC))
-    assert [line.message for line in logged if line.level == "ERROR"] == ["run failed"] * 3
-    assert all("UndefinedTable" in "".join(line.traceback) or line.level != "ERROR" for line in logged)
+    errors = [line for line in logged if line.level == "ERROR"]
+    assert [line.message for line in errors].count("run failed") >= failed.attempt
+    assert "game_sessions" in "".join(errors[0].traceback)
     assert (kept.dead_letter.id, kept.succeeded) == (dead_letter.id, False)
     assert cloud.status("cleanup").dead_letters == 1
     assert [(result.succeeded, result.outcome) for result in cloud.redrive()] == [
