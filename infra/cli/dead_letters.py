@@ -48,7 +48,7 @@ def show_dead_letter(id_: DeadLetterId, *, as_json: Json = False, target: Target
         print_json(found.to_json() | {"stack": list(found.stack)})
     else:
         _print(found)
-        for line in _advise(found):
+        for line in _advise(found, target):
             print_lines(line)
 
 
@@ -126,16 +126,16 @@ def _print(found: "DeadLetter") -> None:
         f"error     {printable(found.reason)}",
         *(f"          {printable(line)}" for part in found.stack for line in part.splitlines()),
         *([f"refused   {printable(found.malformed)}"] if found.malformed else []),
-        *json.dumps(found.event, indent=2).splitlines(),
+        *(json.dumps(found.event, indent=2).splitlines() if found.event else [printable(found.body)]),
     )
 
 
-def _advise(found: "DeadLetter") -> list[str]:
+def _advise(found: "DeadLetter", target: Target) -> list[str]:
     """What to do, as commands."""
     if found.malformed:
-        return ["No run can come of it:", f"  arcade-jobs dead-letters discard {found.id[:8]}"]
+        return ["No run can come of it:", f"  arcade-jobs dead-letters discard {found.id[:8]}{target}"]
     return [
         "Fix the cause, then send it again; it is deleted once its run succeeded:",
-        *([f"  arcade-jobs show {found.run_id}", f"  arcade-jobs logs {found.run_id}"] if found.run_id else []),
-        f"  arcade-jobs dead-letters redrive {found.job}",
+        *([f"  arcade-jobs show {found.run_id}{target} --log"] if found.run_id else []),
+        f"  arcade-jobs dead-letters redrive {found.job}{target}",
     ]

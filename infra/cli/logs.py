@@ -9,8 +9,6 @@ import typer
 
 from infra.cli.options import OneRun, Target, with_target
 from infra.cli.terminal import print_lines, print_note, printable
-from infra.stage import DEMO_STAGE
-from shared.domain.errors import BadInputError
 from shared.operations.run_ids import find_run
 
 if TYPE_CHECKING:
@@ -33,8 +31,6 @@ def show_log(
     target: Target,
 ) -> None:
     """The log of one run, of all its attempts."""
-    if target.stage == DEMO_STAGE:
-        raise BadInputError(f"--stage: {DEMO_STAGE!r} is the replay's, which keeps no log")
     deployment = target.deployment()
     record = find_run(deployment.run_store(), run_id)
     if is_followed:

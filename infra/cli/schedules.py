@@ -109,9 +109,10 @@ def pause_job(job: OneJob, *, reason: Reason = None, as_json: Json = False, targ
     """Stop a job from firing, and mute its silence alarm. It can still be triggered manually."""
     from shared.operations.schedule import check_reason, pause
 
-    if check_reason(reason) is None:
-        print_note("no --reason: whoever is on call next will not know why; pause again with one")
+    check_reason(reason)
     _switch(pause, target.deployment(), job, reason, as_json=as_json)
+    if reason is None:
+        print_note("no --reason: whoever is on call next will not know why; pause again with one")
 
 
 @app.command("resume")

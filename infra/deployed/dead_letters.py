@@ -28,6 +28,7 @@ from shared.runs.record import format_instant
 LISTING = 30  # seconds for which a listed message stays hidden should the listing be killed
 SENDING = 60  # the same of one that is sent again; extended at each third of it
 LONG_POLL = 1  # seconds; a short poll queries only some of the servers of SQS, and may miss messages
+UNDELIVERED = "ERROR_CODE"  # the attribute of a message that a rule or a schedule could not deliver
 BATCH = 10  # messages; the most that SQS returns or takes in one call
 
 Message = Mapping[str, Any]
@@ -39,6 +40,7 @@ class DeadLetter:
 
     Attributes:
         id: of the SQS message.
+        body: the message, as text.
         event: the original, as the function received it or would have; None when the message holds none.
         reason: why it was dead-lettered, in one line.
         malformed: what is wrong with it, in one line, if the function would refuse it; None if it can be sent again.
@@ -51,6 +53,7 @@ class DeadLetter:
 
     id: str
     job: str
+    body: str
     event: Mapping[str, Any] | None
     reason: str
     malformed: str | None
@@ -124,11 +127,12 @@ def read_dead_letter(job: str, message: Message, *, now: datetime) -> DeadLetter
     except ValueError:
         body = None
     is_of_lambda = isinstance(body, dict) and "requestContext" in body
+    attributes = message.get("MessageAttributes", {})
     context = body["requestContext"] if is_of_lambda and isinstance(body["requestContext"], dict) else {}
     if is_of_lambda:
         event, reason = body.get("requestPayload"), _reason_of_lambda(context, body.get("responsePayload"))
     else:
-        event, reason = body, _reason_of_delivery(message.get("MessageAttributes", {}))
+        event, reason = body, _reason_of_delivery(attributes)
     malformed = run_id = None
     request_id = context.get("requestId")
     try:
@@ -141,10 +145,11 @@ def read_dead_letter(job: str, message: Message, *, now: datetime) -> DeadLetter
     return DeadLetter(
         id=message["MessageId"],
         job=job,
+        body=message["Body"],
         event=event if isinstance(event, dict) else None,
         reason=" ".join(reason.split()),
         malformed=malformed,
-        attempts=context.get("approximateInvokeCount") if is_of_lambda else 0,
+        attempts=context.get("approximateInvokeCount") if is_of_lambda else 0 if UNDELIVERED in attributes else None,
         stack=_stack(body.get("responsePayload")) if is_of_lambda else (),
         run_id=run_id,
         received=int(system["ApproximateReceiveCount"]) - 1,
@@ -294,7 +299,7 @@ def _stack(response: Any) -> tuple[str, ...]:
 
 
 def _reason_of_delivery(attributes: Mapping[str, Any]) -> str:
-    errors = [attributes[name]["StringValue"] for name in ("ERROR_CODE", "ERROR_MESSAGE") if name in attributes]
+    errors = [attributes[name]["StringValue"] for name in (UNDELIVERED, "ERROR_MESSAGE") if name in attributes]
     return f"not delivered: {': '.join(errors)}" if errors else "no reason given"
 
 

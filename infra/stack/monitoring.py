@@ -141,7 +141,7 @@ class Monitoring(Construct):
                 at_least=NEAR_TIMEOUT * job.timeout.total_seconds() * 1000,
                 description=f"A run of {job.name} took {NEAR_TIMEOUT:.0%} of its"
                 f" {job.timeout.total_seconds() / 60:.0f} minutes or more. {see} Look for slow statements or locks in"
-                f" the database, or give it more memory: -c memory.{job.name}=1024.",
+                f" the database, or give it more memory: memory.{job.name} in cdk.json.",
             ),
             **{
                 ending(metric): self._alarm(
@@ -222,15 +222,19 @@ class Monitoring(Construct):
             is_silent = cloudwatch.AlarmRule.from_alarm(silence, cloudwatch.AlarmState.ALARM)
             any_of.append(cloudwatch.AlarmRule.all_of(is_silent, cloudwatch.AlarmRule.from_boolean(value=True)))
         names = [*paging, "silence"] if silence else [*paging]
-        causes = [f"-{name}: {text}" for name, text in PAGES.items() if name in names]
+        causes = [f"- {name}: {text}" for name, text in PAGES.items() if name in names]
         composite = cloudwatch.CompositeAlarm(
             self,
             f"{job.name}-composite",
             composite_alarm_name=self._name(job.name),
-            alarm_description=f"Job {job.name}. In ALARM it needs a person; first: arcade-jobs status {self._stage}."
-            " The reason names the alarm that was raised: "
-            + "; ".join(causes).format(job=job.name, stage=self._stage)
-            + ". More of the same sends no more messages. OK: all of it is over.",
+            alarm_description="\n".join(
+                [
+                    f"Job {job.name}: ALARM needs a person, OK is the end of it; more trouble in between is not sent.",
+                    f"First: arcade-jobs status {self._stage}",
+                    "The reason names the alarm that was raised:",
+                    *(cause.format(job=job.name, stage=self._stage) for cause in causes),
+                ]
+            ),
             alarm_rule=cloudwatch.AlarmRule.any_of(*any_of),
         )
         composite.add_alarm_action(*self._actions)

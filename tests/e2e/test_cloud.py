@@ -20,6 +20,7 @@ from sqlalchemy import Engine, NullPool, text
 from infra import schema
 from infra.cli.local import guide
 from infra.deployed.dead_letters import DeadLetter, RedriveResult, list_dead_letters, redrive
+from infra.deployed.logs import read_log
 from infra.deployed.lookup import find_deployment
 from infra.local import cloud as laptop
 from infra.local import emulator, postgres
@@ -226,6 +227,10 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_o
     assert re.match(r"RetriesExhausted: \S+: run cleanup:2026-01-16T03:00Z failed", dead_letter.reason)
     assert failed is not None
     assert (failed.status, failed.attempt) == (RunStatus.FAILED, 3)
+    logged = read_log(cloud.deployment, failed, now=datetime.now(UTC))
+    errors = [line for line in logged if line.level == "ERROR"]
+    assert [line.message for line in errors].count("run failed") >= failed.attempt
+    assert "game_sessions" in "".join(errors[0].traceback)
     assert (kept.dead_letter.id, kept.succeeded) == (dead_letter.id, False)
     assert cloud.status("cleanup").dead_letters == 1
     assert [(result.succeeded, result.outcome) for result in cloud.redrive()] == [

@@ -39,8 +39,12 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
             settings = read_settings(context, {})
             code = lambda_.Code.from_asset(str(stub))
             stack = ArcadeJobsStack(app, stack_name(settings.stage), settings=settings, code=code)
-            template = app.synth().get_stack_by_name(stack.stack_name).template
-            made[key] = Template(template, warnings(out / f"{stack.artifact_id}.metadata.json"))
+            found = app.synth().get_stack_by_name(stack.stack_name)
+            made[key] = Template(
+                body=found.template,
+                warnings=warnings(out / f"{stack.artifact_id}.metadata.json"),
+                is_protected=bool(found.termination_protection),
+            )
         return made[key]
 
     return synthesize

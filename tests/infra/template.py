@@ -39,10 +39,11 @@ ALARM_PREFIX = f"{stack_name(DEFAULT_STAGE)}-"
 
 @dataclass(frozen=True)
 class Template:
-    """A template of CloudFormation, and the warnings that its synthesis printed."""
+    """A template of CloudFormation, the warnings that its synthesis printed, and termination protection."""
 
     body: dict[str, Any]
     warnings: list[str]
+    is_protected: bool
 
     def resources(self, type_: str) -> dict[str, dict[str, Any]]:
         """Whole resources of a type, by logical id."""

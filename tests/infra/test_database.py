@@ -2,7 +2,6 @@
 
 import pytest
 
-from infra.stack.context import read_settings
 from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW
 
 
@@ -91,8 +90,9 @@ def test_a_new_network_has_no_way_out_but_gateway_endpoints(synthesize):
 
 @pytest.mark.parametrize(("choice", "is_protected"), [({"stage": "prod"}, True), ({}, False)], ids=["prod", "dev"])
 def test_a_stage_is_protected_with_its_database_unless_it_is_the_one_to_try_out(synthesize, choice, is_protected):
-    assert read_settings(NEW | choice, {}).is_protected is is_protected
-    assert synthesize(NEW | choice).one("AWS::RDS::DBCluster")["DeletionProtection"] is is_protected
+    template = synthesize(NEW | choice)
+    assert template.is_protected is is_protected
+    assert template.one("AWS::RDS::DBCluster")["DeletionProtection"] is is_protected
 
 
 def test_capacity_backups_and_zones_are_chosen(synthesize):

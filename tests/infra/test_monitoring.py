@@ -175,8 +175,9 @@ def test_a_message_says_which_job_what_can_have_happened_and_the_first_command(s
     for composite in template.properties("AWS::CloudWatch::CompositeAlarm"):
         name, text = composite["AlarmName"], composite["AlarmDescription"]
         job = name.removeprefix("arcade-jobs-prod-")
-        assert text.startswith(f"Job {job}. In ALARM it needs a person; first: arcade-jobs status --stage prod. ")
-        explained = set(re.findall(r"(?:raised: |; )-([a-z-]+): ", text))
+        assert text.startswith(f"Job {job}: ALARM needs a person")
+        assert "\nFirst: arcade-jobs status --stage prod\n" in text
+        explained = set(re.findall(r"^- ([a-z-]+): ", text, re.MULTILINE))
         assert explained == {alarm.removeprefix(f"{job}-") for alarm in PAGING if alarm.startswith(f"{job}-")}
         assert len(text) <= 1024
 
@@ -185,7 +186,7 @@ def test_every_command_of_an_alarm_names_the_stage(synthesize):
     template = synthesize(EXISTING | {"stage": "prod"})
     alarms = [*template.properties("AWS::CloudWatch::Alarm"), *template.properties("AWS::CloudWatch::CompositeAlarm")]
     for alarm in alarms:
-        for command in re.findall(r"arcade-jobs [a-z][^.;,]*", alarm["AlarmDescription"]):
+        for command in re.findall(r"arcade-jobs [a-z][^.;,\n]*", alarm["AlarmDescription"]):
             assert "--stage prod" in command, (alarm["AlarmName"], command)
 
 

@@ -174,7 +174,7 @@ def test_show_has_the_whole_event_its_error_and_what_to_do(stage: FakeStage, com
         "error     RetriesExhausted: E: run x failed",
         '            File "a.py", line 1',
         f'  "time": "{SLOT}",',
-        "  arcade-jobs show prize-pool:2026-01-12T00:00Z",
+        "  arcade-jobs show prize-pool:2026-01-12T00:00Z --log",
         "  arcade-jobs dead-letters redrive prize-pool",
     ):
         assert line in shown.stdout
@@ -187,7 +187,8 @@ def test_a_manual_event_that_failed_names_the_run_of_its_request() -> None:
     context = {"condition": "RetriesExhausted", "requestId": "r-1", "approximateInvokeCount": 3}
     assert dead_letter(envelope({"reason": "by hand"}, requestContext=context)).run_id == "prize-pool:r-1"
     assert dead_letter({"reason": "not delivered"}).run_id is None
-    assert dead_letter({"reason": "not delivered"}).attempts == 0
+    assert dead_letter({"reason": "not delivered"}, ERROR_CODE="NO_PERMISSIONS").attempts == 0
+    assert dead_letter({"reason": "from a stranger"}).attempts is None
 
 
 def test_discard_deletes_one_and_no_other(stage: FakeStage, command: Callable[..., Result]) -> None:
@@ -195,7 +196,7 @@ def test_discard_deletes_one_and_no_other(stage: FakeStage, command: Callable[..
     bad = stage.add_dead_letter("{")
     discarded = command("dead-letters", "discard", bad, "--yes")
     assert (discarded.exit_code, discarded.stdout.splitlines()[-1]) == (0, f"discarded {bad}")
-    assert "refused   event: expected a JSON object, got None" in discarded.stdout
+    assert "refused   event: expected a JSON object, got None\n{" in discarded.stdout, "what it holds instead"
     assert [left.time for left in stage.dead_letters()] == [SLOT]
 
 

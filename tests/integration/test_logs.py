@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 from infra.deployed.logs import follow_log, read_log, window
-from shared.domain.errors import ArcadeJobsError, NotReachableError
+from shared.domain.errors import ArcadeJobsError, BadInputError, NotReachableError
 from shared.domain.run import RunStatus
 from shared.runs.record import AttemptRecord, RunRecord
 from tests.fakes import FakeClock, save_run
@@ -87,6 +87,13 @@ def test_readable_lines_have_time_level_message_and_traceback(
     ]
 
 
+def test_show_prints_the_log_below_the_run(logged: FakeStage, command: Callable[..., Result]) -> None:
+    assert logged.logs.events
+    assert "ERROR   run failed" not in command("show", RUN_ID).stdout
+    assert "2026-01-12 09:00:01.000 ERROR   run failed" in command("show", RUN_ID, "--log").stdout
+    assert isinstance(command("show", RUN_ID, "--log", "--json").exception, BadInputError)
+
+
 def test_json_prints_the_lines_as_they_are(logged: FakeStage, command: Callable[..., Result]) -> None:
     lines = [json.loads(raw) for raw in command("logs", RUN_ID, "--json").stdout.splitlines()]
     raw = [json.loads(event["message"]) for event in logged.logs.events]
@@ -152,13 +159,8 @@ def test_the_window_holds_every_attempt() -> None:
     assert window(record(RunStatus.RUNNING), NOW)[1] == NOW + minute
 
 
-def test_an_unknown_run_the_demo_and_a_log_that_is_gone_are_one_line(
-    stage: FakeStage, command: Callable[..., Result]
-) -> None:
+def test_an_unknown_run_and_a_log_that_is_gone_are_one_line(stage: FakeStage, command: Callable[..., Result]) -> None:
     assert isinstance(command("logs", "nix").exception, ArcadeJobsError)
-    assert str(command("logs", "x", "--stage", "demo").exception) == (
-        "--stage: 'demo' is the replay's, which keeps no log"
-    )
     older = replace(stage.deployment, outputs={"RunsTableName": "runs"})
     with pytest.raises(NotReachableError, match="has no output PrizePoolLogGroupName: deploy this version of it"):
         read_log(older, record(), now=NOW)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -12,9 +12,12 @@ from typer.testing import CliRunner, Result
 from infra.cli.app import app
 from infra.jobs import JOBS
 from shared.domain.errors import ArcadeJobsError, BadInputError
+from shared.domain.run import RunStatus
 from shared.operations.deployment import Deployment
 from shared.operations.schedule import SilenceAlarm, State, pause, read_schedule, resume
 from shared.runs.pauses import PauseNote, Switched, current_pause, list_pause_notes, paused_spans
+from shared.runs.record import RunRecord
+from tests.fakes import save_run
 from tests.fakes.stage import JOB, NOW, FakeStage, client
 
 AN_HOUR = timedelta(hours=1)
@@ -86,8 +89,8 @@ def test_a_stack_of_an_older_version_is_named(stage: FakeStage) -> None:
 def test_the_commands_name_account_and_stack_before_they_show_what_they_did(command: Callable[..., Result]) -> None:
     paused = command("pause", JOB)
     assert paused.stderr.splitlines() == [
-        "no --reason: whoever is on call next will not know why; pause again with one",
         "account 123456789012, us-east-1, stack arcade-jobs-dev",
+        "no --reason: whoever is on call next will not know why; pause again with one",
     ]
     by = "noted: by arn:aws:iam::123456789012:user/operator"
     assert paused.stdout == f"prize-pool: was paused; its silence alarm is muted; {by}\n"
@@ -141,6 +144,32 @@ def test_paused_time_is_cut_to_what_is_asked_for(stage: FakeStage) -> None:
     assert hours_paused(1, 3.5) == [(1, 2), (3, 3.5)]
     assert hours_paused(4, 6) == []
     assert paused_spans(stage.runs, "cleanup", NOW, NOW + AN_HOUR) == []
+
+
+def test_slots_of_paused_time_are_not_missed(stage: FakeStage, command: Callable[..., Result]) -> None:
+    now = datetime.now(UTC)
+    slot = (now - timedelta(days=5)).replace(hour=0, minute=0, second=0, microsecond=0)
+    first = RunRecord(
+        run_id=f"prize-pool:{slot:%Y-%m-%dT%H:%MZ}",
+        job=JOB,
+        trigger="scheduled",
+        scheduled_at=slot,
+        status=RunStatus.SUCCEEDED,
+        attempt=1,
+        started_at=slot,
+        finished_at=slot,
+        deadline_at=slot,
+    )
+    save_run(stage.runs, first)
+
+    def missed() -> int:
+        [statistics] = json.loads(command("stats", JOB, "--json").stdout)
+        return len(statistics["missed"]) if isinstance(statistics["missed"], list) else statistics["missed"]
+
+    before = missed()
+    pause(stage.deployment, JOB, now=slot + timedelta(hours=1))
+    resume(stage.deployment, JOB, now=slot + timedelta(days=2, hours=1))
+    assert (before - missed(), before) in {(2, 4), (2, 5)}
 
 
 def test_notes_that_fill_more_than_a_page_are_all_read(stage: FakeStage) -> None:
