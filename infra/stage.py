@@ -15,8 +15,3 @@ def replay_database(stage: str) -> str:
 def stack_name(stage: str) -> str:
     """The CloudFormation stack of a stage."""
     return f"arcade-jobs-{stage}"
-
-
-def replay_database(stage: str) -> str:
-    """The database of a replay, on the laptop's server."""
-    return f"arcade_{stage}"

@@ -33,6 +33,7 @@ from infra import schema
 from infra.cli.app import main
 from infra.cli.local import guide
 from infra.deployed.dead_letters import DeadLetter, RedriveResult, list_dead_letters, redrive
+from infra.deployed.logs import read_log
 from infra.deployed.lookup import find_deployment
 from infra.jobs import JOBS
 from infra.local import cloud as laptop
@@ -221,8 +222,8 @@ def test_a_trigger_waits_for_the_result_and_a_dry_run_changes_nothing(cloud: Lap
 
 
 def test_an_asynchronous_trigger_is_queued_and_runs_under_the_id_that_it_was_told(cloud: LaptopCloud) -> None:
-    queued = cloud.trigger("cleanup", is_asynchronous=True)
-    assert queued["status"] == "queued"
+    queued = cloud.trigger("cleanup", is_asynchronous=True, at="2026-01-15T03:00:00Z")
+    assert (queued["status"], queued["run_id"]) == ("queued", "cleanup:2026-01-15T03:00Z")
     run = eventually(lambda: cloud.run(queued["run_id"]))
     assert run.trigger == Trigger.MANUAL
 
@@ -265,6 +266,10 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_o
     assert re.match(r"RetriesExhausted: \S+: run cleanup:2026-01-16T03:00Z failed", dead_letter.reason)
     assert failed is not None
     assert (failed.status, failed.attempt) == (RunStatus.FAILED, 3)
+    logged = read_log(cloud.deployment, failed, now=datetime.now(UTC))
+    errors = [line for line in logged if line.level == "ERROR"]
+    assert [line.message for line in errors].count("run failed") >= failed.attempt
+    assert "game_sessions" in "".join(errors[0].traceback)
     assert (kept.dead_letter.id, kept.succeeded) == (dead_letter.id, False)
     assert cloud.status("cleanup").dead_letters == 1
     assert [(result.succeeded, result.outcome) for result in cloud.redrive()] == [

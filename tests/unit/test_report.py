@@ -148,6 +148,7 @@ def whole() -> Parsed:
         id="1",
         job="cleanup",
         event=None,
+        body=HOSTILE,
         reason=HOSTILE,
         malformed=None,
         attempts=3,
