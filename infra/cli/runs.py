@@ -97,10 +97,8 @@ def trigger_job(
     if as_json:
         print_json(result)
     elif is_asynchronous:
-        print_lines(
-            f"{result['run_id']}: queued",
-            f"to watch it: arcade-jobs show {result['run_id']}{target}",
-        )
+        watch = f"show {result['run_id']}" if result["run_id"] else f"history {job} --limit 1"
+        print_lines(f"{result['run_id'] or job}: queued", f"to watch it: arcade-jobs {watch}{target}")
     else:
         _print_run(result | _attempts(result, deployment), target)
     if not is_asynchronous and result["status"] != RunStatus.SUCCEEDED:

@@ -72,14 +72,19 @@ def trigger(
 
     Returns:
         The result (docs/design.md, Contract); of an asynchronous call, `job`, `status: "queued"`, `request_id`, and the
-        `run_id` that will appear.
+        `run_id` that will appear; None for a run of no slot in the laptop cloud.
 
     Raises:
         ArcadeJobsError: Lambda refused, no response came, or the job raised.
     """
     report(f"{deployment}: {deployment.function(job)}")
     result = invoke(deployment, job, event, limit=time_limit(deployment, job), is_asynchronous=is_asynchronous)
-    return result | {"run_id": _queued_run_id(job, event, result["request_id"])} if is_asynchronous else result
+    if not is_asynchronous:
+        return result
+    run_id = _queued_run_id(job, event, result["request_id"])
+    # The emulator gives the function another id than the caller: of no slot the id is not known there.
+    is_known = deployment.endpoint is None or result["request_id"] not in run_id
+    return result | {"run_id": run_id if is_known else None}
 
 
 def _queued_run_id(job: str, event: dict[str, Any], request_id: str) -> str:

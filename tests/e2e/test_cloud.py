@@ -193,8 +193,8 @@ def test_a_trigger_waits_for_the_result_and_a_dry_run_changes_nothing(cloud: Lap
 
 
 def test_an_asynchronous_trigger_is_queued_and_runs_under_the_id_that_it_was_told(cloud: LaptopCloud) -> None:
-    queued = cloud.trigger("cleanup", is_asynchronous=True)
-    assert queued["status"] == "queued"
+    queued = cloud.trigger("cleanup", is_asynchronous=True, at="2026-01-15T03:00:00Z")
+    assert (queued["status"], queued["run_id"]) == ("queued", "cleanup:2026-01-15T03:00Z")
     run = eventually(lambda: cloud.run(queued["run_id"]))
     assert run.trigger == Trigger.MANUAL
 

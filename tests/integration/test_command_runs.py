@@ -152,6 +152,18 @@ def test_an_asynchronous_trigger_prints_the_id_of_the_run_and_how_to_watch_it(co
     assert dry["run_id"] == f"prize-pool:{REQUEST_ID}"  # a dry run represents no slot
 
 
+def test_the_laptop_cloud_knows_the_id_of_a_queued_run_only_if_it_is_of_a_slot(
+    command: Command, stage: FakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = replace(stage.deployment, endpoint="http://127.0.0.1:4566")
+    monkeypatch.setattr(Target, "deployment", lambda _: local)
+    assert command("trigger", JOB, "--async", "--local").stdout.splitlines() == [
+        "prize-pool: queued",
+        "to watch it: arcade-jobs history prize-pool --limit 1 --local",
+    ]
+    assert "prize-pool:2026-01-12T00:00Z: queued" in command("trigger", JOB, "--async", "--at", SLOT, "--local").stdout
+
+
 @pytest.mark.parametrize(
     ("job", "at", "shown", "nearest"),
     [

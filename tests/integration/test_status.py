@@ -155,7 +155,7 @@ def test_status_is_printed_and_exits_with_0_even_if_alarms_are_raised(
     if json_option:
         schedules = {job["job"]: job["schedule"] for job in json.loads(result.stdout)["jobs"]}
         assert (schedules[JOB], schedules["leaderboard"], schedules["cleanup"]) == ("on", "disabled", "paused")
-        *_, cleanup = json.loads(result.stdout)["jobs"]
+        [cleanup] = [job for job in json.loads(result.stdout)["jobs"] if job["job"] == "cleanup"]
         assert cleanup["pause"] == {
             "at": "2026-01-12T09:00:00.000000Z",
             "actor": "arn:aws:iam::123456789012:user/operator",
