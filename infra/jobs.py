@@ -4,19 +4,14 @@ Memory, concurrency, schedule and state can be set at synth (`infra/stack/contex
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
-from zoneinfo import ZoneInfo
 
 from shared.operations.outputs import job_title
-from shared.operations.slots import longest_gap
 
 if TYPE_CHECKING:
     from shared.app import JobHandler
-
-A_YEAR_BEGINS = datetime(2026, 1, 1, tzinfo=UTC)  # always the same, so that one schedule has one window
-HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +53,6 @@ class Job:
     def title(self) -> str:
         """The prefix of its constructs and stack outputs: `PrizePool`."""
         return job_title(self.name)
-
-    def silent_after(self, timezone: str) -> timedelta:
-        """How long no run may succeed before that is silence, in whole hours.
-
-        A success counts in its slot and is known once the slot was delivered and retried (S30): so the longest gap
-        between two slots of a year (S03: a local day can last 25 hours), the delivery window and one time limit.
-
-        Args:
-            timezone: of the stage.
-        """
-        zone = ZoneInfo(timezone if self.follows_zone else "UTC")
-        late = self.delivery_window + self.timeout
-        return -((longest_gap(self.cron, zone, begins=A_YEAR_BEGINS) + late) // -HOUR) * HOUR
 
     def load_handler(self) -> "JobHandler":
         """Import the handler as Lambda does."""

@@ -6,7 +6,8 @@ alone notifies: more of the same trouble adds no message, and its end sends one.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from aws_cdk import Annotations, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -19,10 +20,12 @@ from infra.stack.context import Settings
 from infra.stack.dashboard import dashboard_widgets
 from infra.stack.scheduled_job import DEAD_LETTER_RETENTION, ScheduledJob
 from shared.metrics import OWN_METRICS, Metric
+from shared.operations.slots import longest_gap
 
 FIVE_MINUTES = Duration.minutes(5)
 HOUR = Duration.hours(1)
-A_DAY = timedelta(days=1)
+AN_HOUR, A_DAY = timedelta(hours=1), timedelta(days=1)
+A_YEAR_BEGINS = datetime(2026, 1, 1, tzinfo=UTC)  # always the same, so that one schedule has one window
 MAX_WINDOW = timedelta(days=7)  # the most that CloudWatch evaluates, and only in periods of an hour or more
 WORDS = re.compile("(?<=[a-z])(?=[A-Z])")  # between the words of a metric's name
 NEAR_TIMEOUT = 0.8  # of the time that an invocation may take
@@ -101,7 +104,7 @@ class Monitoring(Construct):
         """How long each job may be silent: those that are on, and fire often enough for an alarm to watch them."""
         windows: dict[str, timedelta] = {}
         for choice in (scheduled.choice for scheduled in jobs if scheduled.choice.is_enabled):
-            window = choice.job.silent_after(self._timezone)
+            window = silent_after(choice.job, self._timezone)
             if window <= MAX_WINDOW:
                 windows[choice.job.name] = window
             else:
@@ -117,7 +120,7 @@ class Monitoring(Construct):
         job, function = scheduled.choice.job, scheduled.function
         see = f"See arcade-jobs history {job.name} {self._stage}, then arcade-jobs show RUN_ID {self._stage}."
         # What a run leaves stays raised until the next run is over, so that the same again is no new message.
-        until_the_next = min(job.silent_after(self._timezone), MAX_WINDOW)
+        until_the_next = min(silent_after(job, self._timezone), MAX_WINDOW)
         return {
             "errors": self._alarm(
                 f"{job.name}-errors",
@@ -162,7 +165,7 @@ class Monitoring(Construct):
         without one are filled with zero; a metric without any data has nothing to fill, and missing data breach (S03).
         """
         job = scheduled.choice.job
-        hours = self.silent_after[job.name] // timedelta(hours=1)
+        hours = self.silent_after[job.name] // AN_HOUR
         succeeded = cloudwatch.MathExpression(
             expression="FILL(succeeded, 0)",
             label=Metric.RUN_SUCCEEDED,
@@ -259,13 +262,28 @@ class Monitoring(Construct):
             metric=metric,
             threshold=at_least,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            evaluation_periods=raised_for // timedelta(hours=1) if raised_for else 1,
+            evaluation_periods=raised_for // AN_HOUR if raised_for else 1,
             datapoints_to_alarm=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
 
     def _name(self, name: str) -> str:
         return f"{Stack.of(self).stack_name}-{name}"
+
+
+def silent_after(job: Job, timezone: str) -> timedelta:
+    """How long no run of a job may succeed before that is silence, in whole hours.
+
+    A success counts in its slot and is known once the slot was delivered and retried (S30): so the longest gap between
+    two slots of a year (S03: a local day can last 25 hours), the delivery window and one time limit.
+
+    Args:
+        job: with its cron as chosen.
+        timezone: of the stage.
+    """
+    zone = ZoneInfo(timezone if job.follows_zone else "UTC")
+    late = job.delivery_window + job.timeout
+    return -((longest_gap(job.cron, zone, begins=A_YEAR_BEGINS) + late) // -AN_HOUR) * AN_HOUR
 
 
 def ending(metric: Metric) -> str:

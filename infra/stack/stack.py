@@ -4,11 +4,10 @@ from aws_cdk import CfnOutput, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.jobs import HOUR
 from infra.stack.context import Settings
 from infra.stack.database import AuroraDatabase, Database, ImportedDatabase, UrlDatabase
 from infra.stack.database_choice import DatabaseUrl, ExistingDatabase, NewDatabase
-from infra.stack.monitoring import Monitoring
+from infra.stack.monitoring import AN_HOUR, Monitoring
 from infra.stack.notifications import Notifications
 from infra.stack.runs_table import RunsTable
 from infra.stack.scheduled_job import ScheduledJob
@@ -57,7 +56,7 @@ class ArcadeJobsStack(Stack):
             CfnOutput(self, f"{title}{schedule.kind}Name", value=schedule.name)
             CfnOutput(self, f"{title}Cron", value=scheduled.choice.job.cron)
             if silent_after := monitoring.silent_after.get(scheduled.choice.job.name):
-                CfnOutput(self, f"{title}SilentAfterHours", value=str(silent_after // HOUR))
+                CfnOutput(self, f"{title}SilentAfterHours", value=str(silent_after // AN_HOUR))
             CfnOutput(self, f"{title}IsEnabled", value=str(scheduled.choice.is_enabled).lower())
             CfnOutput(self, f"{title}AlarmNames", value=",".join(monitoring.alarm_names[scheduled.choice.job.name]))
         CfnOutput(self, "Timezone", value=settings.timezone)  # of the periods, when the database is upgraded

@@ -199,7 +199,7 @@ class FakeStage:
 
 def alarm_rule(job: str) -> str:
     arn = f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:arcade-jobs-dev-{job}"
-    return f'(ALARM("{arn}-errors") OR ALARM("{arn}-dead-letters") OR (ALARM("{arn}-silence") AND TRUE))'
+    return f'(ALARM("{arn}-dead-letters") OR ALARM("{arn}-near-timeout") OR (ALARM("{arn}-silence") AND TRUE))'
 
 
 def make_stage(dynamodb: "DynamoDBClient") -> FakeStage:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from infra.jobs import JOBS
+from infra.stack.monitoring import silent_after
 from shared.metrics import NAMESPACE
 from shared.operations.schedule import SILENCE_COUNTS
 from tests.infra.template import EXISTING, JOB_NAMES, ON_LAPTOP
@@ -83,11 +84,11 @@ def test_silence_is_no_success_in_any_hour_of_the_window(synthesize, job, hours)
     ],
 )
 def test_the_window_of_silence_follows_from_the_schedule(cron, timezone, hours):
-    assert replace(JOBS[0], cron=cron).silent_after(timezone) == timedelta(hours=hours)
+    assert silent_after(replace(JOBS[0], cron=cron), timezone) == timedelta(hours=hours)
 
 
 def test_hours_begin_everywhere_at_once():
-    assert [job.silent_after("Europe/London") for job in JOBS if job.name == "leaderboard"] == [timedelta(hours=3)]
+    assert [silent_after(job, "Europe/London") for job in JOBS if job.name == "leaderboard"] == [timedelta(hours=3)]
 
 
 def test_an_output_says_how_long_a_job_may_be_silent(synthesize):

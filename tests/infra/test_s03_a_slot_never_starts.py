@@ -21,6 +21,7 @@ from cronsim import CronSim
 
 from infra.jobs import JOBS, Job
 from infra.local import emulator
+from infra.stack.monitoring import silent_after
 from tests.infra.template import EXISTING, Template
 
 HOUR, DAY = 60, 24 * 60  # minutes
@@ -168,7 +169,7 @@ def test_s03_a_slot_that_never_starts_raises_silence_within_the_grace_time_and_n
     job = JOB[name]
     alarms = Alarms(synthesize(EXISTING), job)
     metrics = succeeded_until(job, STARTED)
-    grace = int(job.silent_after("UTC").total_seconds()) // 60
+    grace = int(silent_after(job, "UTC").total_seconds()) // 60
     [(minute, state, raised)] = alarms.watch(metrics, since=STARTED + STEP, until=STARTED + 10 * DAY)
     assert (state, raised) == ("ALARM", {"silence"})
     assert STARTED + INTERVAL[name] < minute <= STARTED + grace + HOUR + STEP  # a slot was due, and the grace is over
