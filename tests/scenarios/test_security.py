@@ -155,9 +155,9 @@ def test_security_the_text_of_an_event_stays_inside_its_own_log_line(
     for number, forged in enumerate(FORGED):
         invoke(app, job, {"actor": forged, "reason": forged}, FakeContext(aws_request_id=f"r{number}"))
         found = lines_of(capsys.readouterr().out)
-        assert len(found) == 3  # the success, the counts and the result
+        assert len(found) == 4  # the start, the success, the counts and the result
         assert {line["run_id"] for line in found} == {f"{job}:r{number}"}
-        [logged] = [line for line in found if "_aws" not in line]
+        [_, logged] = [line for line in found if "_aws" not in line]
         assert (logged["level"], logged["message"]) == ("INFO", "run succeeded")
         assert (logged["run"]["actor"], logged["run"]["reason"]) == (forged, forged)
 
