@@ -48,7 +48,7 @@ STEPS = (
     ),
     Step(
         says="Something goes wrong with one of them: from now on the database refuses to settle a pool of Snake.",
-        command=f'arcade-jobs local psql -c "ALTER TABLE prize_pools ADD CONSTRAINT rehearsal {POISON}"',
+        command=f'arcade-jobs local psql -- -c "ALTER TABLE prize_pools ADD CONSTRAINT rehearsal {POISON}"',
         shows=["ALTER TABLE"],
     ),
     Step(
@@ -77,7 +77,7 @@ STEPS = (
     ),
     Step(
         says="Mend the cause:",
-        command='arcade-jobs local psql -c "ALTER TABLE prize_pools DROP CONSTRAINT rehearsal"',
+        command='arcade-jobs local psql -- -c "ALTER TABLE prize_pools DROP CONSTRAINT rehearsal"',
         shows=["ALTER TABLE"],
     ),
     Step(
