@@ -95,9 +95,11 @@ def run_local_demo(*, as_json: Json = False) -> None:
     raise typer.Exit(show_demo(as_json=as_json))
 
 
-@local.command("psql", context_settings={"ignore_unknown_options": True})
+@local.command("psql")
 def open_psql(
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Of psql; -c SQL runs it.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGS", help="Of psql, after two dashes: -- -c SQL.")
+    ] = None,
     *,
     stage: Stage = DEFAULT_STAGE,
 ) -> None:

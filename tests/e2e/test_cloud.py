@@ -282,10 +282,12 @@ def test_an_event_that_keeps_failing_is_dead_lettered_and_a_redrive_deletes_it_o
     assert (status.last_success.run_id, status.last_success.attempt) == ("cleanup:2026-01-16T03:00Z", 5)
 
 
-def test_the_walk_shows_what_its_page_says(cloud: LaptopCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_walk_shows_what_its_page_says(cloud: LaptopCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """docs/walk.md: plays arrive, a pool is poisoned, found, mended and settled."""
     monkeypatch.setattr(laptop, "endpoint", functools.partial(laptop.endpoint, folder=cloud.folder))
+    monkeypatch.setattr("infra.cli.database.FOLDER", cloud.folder)
     monkeypatch.setattr(os, "execve", run_instead)
+    monkeypatch.chdir(tmp_path)  # for the report
     monkeypatch.setenv("COLUMNS", "120")
     outputs = []
     for step in walk.STEPS:
@@ -306,7 +308,7 @@ def typed(cloud: LaptopCloud, command: str, monkeypatch: pytest.MonkeyPatch) -> 
         function = cloud.deployment.function("prize-pool")
         client = cloud.deployment.client("lambda")
         sent = client.invoke(FunctionName=function, InvocationType="Event", Payload=walk.EVENT.encode())
-        eventually(lambda: cloud.status("prize-pool").dead_letters)
+        eventually(lambda: cloud.status("prize-pool").dead_letters, within=NEXT_MINUTE)
         return json.dumps({"StatusCode": sent["StatusCode"]}), 0
     printed = io.StringIO()
     monkeypatch.setattr(sys, "argv", [program, *arguments])

@@ -14,6 +14,7 @@ RUN_ID = "prize-pool:2026-03-04T00:00Z"
 EVENT = f'{{"detail-type": "Scheduled Event", "time": "{SLOT}"}}'
 POISON = "CHECK (game_type <> 'snake' OR status = 'active') NOT VALID"
 
+TRACEBACK = re.compile(r"^( +Traceback \(most recent call last\):)\n(?: +.*\n|\n(?= ))*", re.MULTILINE)
 TITLE = "# A pool that cannot be settled"
 INTRODUCTION = """
 A rehearsal on the [laptop cloud](laptop.md), to be typed after `make local`: games arrive, one of their pools is
@@ -47,7 +48,7 @@ STEPS = (
     ),
     Step(
         says="Something goes wrong with one of them: from now on the database refuses to settle a pool of Snake.",
-        command=f'arcade-jobs local psql -c "ALTER TABLE prize_pools ADD CONSTRAINT rehearsal {POISON}"',
+        command=f'arcade-jobs local psql -- -c "ALTER TABLE prize_pools ADD CONSTRAINT rehearsal {POISON}"',
         shows=["ALTER TABLE"],
     ),
     Step(
@@ -60,9 +61,14 @@ STEPS = (
         shows=["prize-pool", "partial"],
     ),
     Step(
-        says="Which pool it is, and what is wrong with it:",
+        says="Which pool it is, what is wrong with it and what to do:",
         command=f"arcade-jobs show {RUN_ID} --local",
-        shows=["partial", "attempt 3", "snake", "rehearsal"],
+        shows=["partial", "snake", "rehearsal"],
+    ),
+    Step(
+        says="What it logged, all three attempts:",
+        command=f"arcade-jobs logs {RUN_ID} --local",
+        shows=["rehearsal"],
     ),
     Step(
         says="The event waits. Nothing is lost: a later night would settle the pool too.",
@@ -71,7 +77,7 @@ STEPS = (
     ),
     Step(
         says="Mend the cause:",
-        command='arcade-jobs local psql -c "ALTER TABLE prize_pools DROP CONSTRAINT rehearsal"',
+        command='arcade-jobs local psql -- -c "ALTER TABLE prize_pools DROP CONSTRAINT rehearsal"',
         shows=["ALTER TABLE"],
     ),
     Step(
@@ -85,12 +91,14 @@ STEPS = (
         shows=["succeeded", "attempt 4"],
     ),
     Step(
-        says="The winners:",
-        command=(
-            f'arcade-jobs local psql -c "SELECT game_type, status, left(winner_address, 10) AS winner, winner_score'
-            f" FROM prize_pools WHERE period_date = '{DAY}' ORDER BY game_type\""
-        ),
-        shows=["breakout       | finalized", "snake          | finalized"],
+        says="The run keeps what happened: each attempt, and the error that was mended.",
+        command=f"arcade-jobs show {RUN_ID} --local",
+        shows=["succeeded", "attempt 4", "snake", "rehearsal"],
+    ),
+    Step(
+        says="The whole stage as one page:",
+        command="arcade-jobs report --out report.html --local",
+        shows=["report.html"],
     ),
 )
 
@@ -116,6 +124,7 @@ def write(outputs: Sequence[str]) -> str:
 
 
 def shorten(output: str) -> str:
-    """Without what differs on each machine and in each run, but for times."""
+    """Without what differs on each machine and in each run, but for times; and without the frames of tracebacks."""
+    output = TRACEBACK.sub(r"\1 ...\n", output)
     output = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "(id)", output)
     return re.sub(r"(arcade-jobs-\w+-[A-Za-z]+?)[0-9A-F]{8}-\w+", r"\1", output).strip("\n")

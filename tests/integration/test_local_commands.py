@@ -144,7 +144,9 @@ def no_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.usefixtures("no_cloud")
-@pytest.mark.parametrize("command", [["psql"], ["play"], ["play", "--day", "2026-03-03"], ["psql", "-c", "SELECT 1"]])
+@pytest.mark.parametrize(
+    "command", [["psql"], ["play"], ["play", "--day", "2026-03-03"], ["psql", "--", "-c", "SELECT 1"]]
+)
 def test_without_the_laptop_cloud_a_command_says_how_to_start_it(command: list[str]) -> None:
     refused = CliRunner().invoke(app, ["local", *command])
     assert isinstance(refused.exception, NotReachableError)  # exits with 3
