@@ -44,7 +44,8 @@ RUNS_TABLE = "runs"
 # would double what they cost, and show nothing more.
 TRACED = (
     "unit/",
-    *(f"integration/test_{name}.py" for name in ("cleanup", "handlers", "leaderboard", "prepared", "prize_pool")),
+    *(f"integration/test_{name}.py" for name in ("cleanup", "handlers", "leaderboard", "operations_api", "prepared")),
+    "integration/test_prize_pool.py",
     *(f"integration/test_{name}.py" for name in ("db_errors", "run_store", "touches")),
     "scenarios/test_s28_purged_sessions.py",
 )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise, takewhile
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore import xform_name
@@ -133,7 +134,17 @@ def check_aws(words: list[str]) -> None:
     assert {word for word in rest if word.startswith("--")} <= taken
 
 
-CHECKS = {"arcade-jobs": check_arcade_jobs, "cdk": check_cdk, "make": check_make, "aws": check_aws}
+def check_curl(words: list[str]) -> None:
+    """A request to the operations endpoints."""
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    *options, url = words
+    assert {word for word in options if word.startswith("-")} <= {"--aws-sigv4", "--user", "-H"}
+    assert urlsplit(url.replace("${URL}", "https://endpoints/")).path in document["paths"]
+
+
+CHECKS = {
+    "arcade-jobs": check_arcade_jobs, "cdk": check_cdk, "make": check_make, "aws": check_aws, "curl": check_curl,
+}  # fmt: skip
 PARTS = CHECKS | {"arcade-jobs": partial(check_arcade_jobs, is_whole=False)}
 
 
@@ -168,6 +179,7 @@ def test_each_stage_that_is_shown_can_be_deployed_as_it_is(stage: str) -> None:
         "make tets",
         "aws lambda invoke --funktion-name x",
         "kubectl apply",
+        "curl http://127.0.0.1:4566/api/job/status",
     ],
 )
 def test_a_mistyped_line_is_noticed(line: str) -> None:

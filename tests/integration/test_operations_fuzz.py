@@ -32,11 +32,11 @@ ALLOWED, FORBIDDEN = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 EXAMPLES = (  # how many requests, such as the document allows or such as it forbids, where it can
     ("GET /api/health", ALLOWED, 3),
     ("GET /api/jobs/status", ALLOWED, 3),
-    ("GET /api/jobs/history", ALLOWED, 30),
-    ("GET /api/jobs/history", FORBIDDEN, 50),
-    ("GET /api/jobs/runs/{run_id}", ALLOWED, 50),
-    ("POST /api/jobs/trigger/{job}", ALLOWED, 50),
-    ("POST /api/jobs/trigger/{job}", FORBIDDEN, 100),
+    ("GET /api/jobs/history", ALLOWED, 15),
+    ("GET /api/jobs/history", FORBIDDEN, 25),
+    ("GET /api/jobs/runs/{run_id}", ALLOWED, 25),
+    ("POST /api/jobs/trigger/{job}", ALLOWED, 25),
+    ("POST /api/jobs/trigger/{job}", FORBIDDEN, 50),
 )
 
 
