@@ -20,7 +20,7 @@ from infra.local.cluster import SUPERUSER, Cluster, find_owner
 from shared.database_url import parse_database_url
 from shared.db.connection import open_engine
 from shared.db.errors import describe
-from shared.domain.errors import ArcadeJobsError
+from shared.domain.errors import ArcadeJobsError, NotReachableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ def _existing(database_url: str) -> Server:
         with engine.connect():
             pass
     except DBAPIError as error:
-        raise ArcadeJobsError(f"DATABASE_URL: {describe(error)}") from None
+        raise NotReachableError(f"DATABASE_URL: {describe(error)}") from None
     finally:
         engine.dispose()
     return Server(admin_url=parse_database_url(database_url))

@@ -1,4 +1,4 @@
-"""What is mechanical: values in another type, or the same value written in another way. Nothing is invented here.
+"""What is mechanical: values in another type, or the same value written in another way.
 
 The expressions are written for the server's defaults and for any session: none depends on TimeZone or DateStyle, unless
 its note has it.
@@ -121,6 +121,7 @@ def _converted(value: str, old: str, new: str) -> tuple[str, str]:
         note = "floats may have lost what was paid: compare the sums" if old in _FLOAT else ""
     elif new in _WHOLE:
         value = f"{value}::{new}" if old in _WHOLE else f"round({value}::numeric)::{new}"
+        note = "" if old in _WHOLE else "invents: fractions, if there are any, are rounded"
     elif new == "timestamp with time zone":
         value, note = _instant(value, old)
     elif new == "date" and old.startswith("timestamp"):

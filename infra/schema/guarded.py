@@ -154,7 +154,8 @@ def _nothing_else_gone(table: str) -> str:
   WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd') AND confrelid = to_regclass({literal(table)});
   IF moved > 0 AND dependents IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = '23503', MESSAGE = format(
-      '%s rows of {table} would be set aside, and rows of others go with them: drop %s first', moved, dependents);
+      '%s rows of %s would be set aside, and rows of others go with them: drop %s first',
+      moved, {literal(table)}, dependents);
   END IF;"""
 
 

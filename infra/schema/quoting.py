@@ -2,7 +2,7 @@
 
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-_PREPARER = PGDialect().identifier_preparer  # type: ignore[no-untyped-call]
+_PREPARER = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
 
 def quoted(name: str) -> str:

@@ -161,7 +161,7 @@ def version_of(connection: Connection, schema: str) -> str | None:
     if not connection.scalar(text("SELECT has_table_privilege(:name, 'SELECT')"), {"name": table}):
         role = connection.scalar(text("SELECT current_user"))
         raise UpgradeError(f"{VERSION_TABLE}: role {role} may not read it; connect as the owner of the tables")
-    version = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608 - quoted
+    version = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalar()  # noqa: S608 - quoted
     return None if version is None else str(version)
 
 

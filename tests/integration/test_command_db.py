@@ -139,8 +139,6 @@ def test_s32_an_upgrade_names_the_roles_that_may_not_finalize_and_what_to_type(
     [
         ("postgres//arcade", ["check"], 2, "DATABASE_URL: expected a URL such as postgresql://user@host:5432/arcade"),
         ("{url}", ["check", "--sql", "--json"], 2, "--sql, --json: expected one of them"),
-        ("{url}", ["upgrade", "--jobs-role", "nobody"], 2, "--jobs-role: there is no role 'nobody'; create it first"),
-        ("", ["upgrade", "--jobs-role", "a"], 2, "--jobs-role: with DATABASE_URL only; a database of the stack's has"),
         ("", ["check", "--sql"], 2, "--sql: with DATABASE_URL or --local only; a database of the stack's is never"),
         ("postgresql://a@127.0.0.1:1/a", ["check"], 3, "DATABASE_URL: cannot connect to 127.0.0.1 port 1: Connection"),
         ("{absent}", ["upgrade"], 3, 'DATABASE_URL: database "absent" does not exist (SQLSTATE 3D000)'),

@@ -13,6 +13,7 @@ from infra import schema as migrations
 from infra.schema import data_api, guarded, roles, tables
 from infra.schema.revisions import head
 from infra.schema.timezones import TimezoneChangeError
+from shared.domain.errors import NotReachableError
 from tests.integration.cluster import Cluster
 from tests.integration.conftest import PLATFORM
 from tests.sql import open_database
@@ -194,6 +195,7 @@ def test_what_aws_refuses_is_one_line(cluster: Cluster, refusal: tuple[str, str]
     with pytest.raises(migrations.UpgradeError) as raised:
         cluster.upgrade()
     assert str(raised.value) == f"{cluster.engine.url.database}: {line}"
+    assert isinstance(raised.value, NotReachableError)
 
 
 def test_tables_that_the_platform_created_are_left_alone(cluster: Cluster) -> None:

@@ -122,6 +122,16 @@ def test_the_script_that_check_prints_adopts_it_in_one_round(
         assert sqlstate(error.value) == refusal
 
 
+def test_a_schema_may_have_any_name(engine: Engine) -> None:
+    name = 'it\'s 100%s :x «theirs» ""!'
+    run(engine, f'ALTER SCHEMA public RENAME TO "{name}"')
+    run(engine, f'ALTER DATABASE "{engine.url.database}" SET search_path = "{name}"')
+    engine.dispose()
+    fix(engine, refused(engine))
+    migrations.upgrade(engine)
+    assert {difference.kind for difference in migrations.check(engine)} == {Kind.WARNING}
+
+
 def test_the_lines_that_put_rows_back_do_so_once_what_is_wrong_is_corrected(engine: Engine) -> None:
     fix(engine, refused(engine))
     migrations.upgrade(engine)
