@@ -35,7 +35,7 @@ def print_lines(*lines: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a result for a program."""
-    out.print_json(json.dumps(value))
+    out.print_json(json.dumps(value), ensure_ascii=True)  # an event may hold what is no Unicode
 
 
 def print_note(line: str) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from infra.cli.did import describe_counts
 from infra.cli.result_tables import run_tables
 from infra.cli.tables import runs_table, statistics_table
-from infra.cli.terminal import UNFOLDED, err, out
+from infra.cli.terminal import UNFOLDED, err, out, print_json
 from shared.domain.run import RunStatus
 from shared.operations.statistics import JobStatistics
 from shared.runs.record import RunRecord
@@ -235,3 +235,8 @@ def test_text_that_others_wrote_is_shown_as_it_is() -> None:
         with console.capture() as shown:
             console.print("[/x] [red]7[/red] :id:")
         assert shown.get() == "[/x] [red]7[/red] :id:\n"
+
+
+def test_json_of_text_that_is_no_unicode_can_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"actor": "\ud800"})
+    assert capsys.readouterr().out.encode() == b'{\n  "actor": "\\ud800"\n}\n'
