@@ -87,14 +87,14 @@ def discard_dead_letter(
     from infra.deployed.dead_letters import discard
 
     deployment = target.deployment()
-    print_note(str(deployment))
     found = _find(deployment, id_)
+    print_note(str(deployment))
     if not as_json:
         _print(found)
     if not is_sure:
         if not _somebody_is_there():
             raise BadInputError(f"--yes: required to discard {found.id} where nobody can be asked; nothing was deleted")
-        err.print("Discard it for good? [y/N] ", end="", markup=False)
+        err.print("Discard it for good? [y/N] ", end="")
         if input().strip().lower() not in {"y", "yes"}:
             print_lines("kept")
             raise typer.Exit(1)

@@ -95,13 +95,16 @@ class Target:
         """Find the deployment, once.
 
         Raises:
-            BadInputError: the stage is the demo's.
+            BadInputError: the stage is the demo's, or an option is empty.
             NotReachableError: there is none, or it cannot be reached.
         """
         return self._deployment
 
     @functools.cached_property
     def _deployment(self) -> "Deployment":
+        for name in ("stage", "profile", "region"):
+            if (value := getattr(self, name)) is not None and not value.strip():
+                raise BadInputError(f"--{name}: {value!r} is empty")
         if replay := REPLAY_STAGES.get(self.stage):
             raise BadInputError(
                 f"--stage: {self.stage!r} is the replay's, and is not deployed; its jobs run with {replay}"
