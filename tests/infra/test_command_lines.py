@@ -43,6 +43,7 @@ PLACEHOLDERS = {
 }
 # Fenced lines that are none of those, each with its reason.
 OTHERS = {
+    "psql -v ON_ERROR_STOP=1 -f a.sql": "tests/integration/test_node_platform.py runs the statements of the file",
     ". .venv/bin/activate": "of the environment that `make setup` makes",
     "export DATABASE_URL=postgresql://owner@host:5432/arcade": "the variable is read by the next line",
 }
@@ -100,7 +101,8 @@ def check_arcade_jobs(words: list[str], *, is_whole: bool = True) -> None:
         assert words[0] in command.commands, f"there is no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]
     options = {name for parameter in command.params for name in parameter.opts if name.startswith("-")} | {"--help"}
-    unknown = {word.partition("=")[0] for word in words if word.startswith("-")} - options
+    own = takewhile(lambda word: word != "--", words)  # what follows is for another program
+    unknown = {word.partition("=")[0] for word in own if word.startswith("-")} - options
     assert not unknown, f"there is no option {unknown}"
     if is_whole:
         command.make_context("arcade-jobs", words)
