@@ -19,7 +19,21 @@ app = typer.Typer()
 dead_letters = typer.Typer(no_args_is_help=True, help="Events that were dead-lettered.")
 app.add_typer(dead_letters, name="dead-letters")
 
-DeadLetterId = Annotated[str, typer.Argument(metavar="ID", help="Of dead-letters list; its beginning is enough.")]
+
+def check_id(text: str) -> str:
+    """The id of a dead letter, or the beginning of one.
+
+    Raises:
+        BadInputError: it is empty, and would begin every one.
+    """
+    if not text.strip():
+        raise BadInputError(f"ID: {text!r} is empty; arcade-jobs dead-letters list shows the ids")
+    return text
+
+
+DeadLetterId = Annotated[
+    str, typer.Argument(metavar="ID", callback=check_id, help="Of dead-letters list; its beginning is enough.")
+]
 
 
 @dead_letters.command("list")

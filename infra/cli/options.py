@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,7 +120,9 @@ class Target:
 
             return find_deployment(self.stage, session=emulator.session(), endpoint=cloud.endpoint())
         with aws_errors(f"stage {self.stage!r}"):
-            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+            # The CDK and the AWS CLI read AWS_REGION, boto3 does not.
+            region = self.region or os.environ.get("AWS_REGION")
+            session = boto3.Session(profile_name=self.profile, region_name=region)
         return find_deployment(self.stage, session=session)
 
     @contextmanager

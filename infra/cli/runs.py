@@ -250,8 +250,7 @@ def _print_none(job: str | None, target: Target, *, narrowed: bool = False) -> N
         print_lines(f"no such runs{f' of {job}' if job else ''}; arcade-jobs history{target} lists all there are")
     else:
         print_lines(
-            f"no runs{f' of {job}' if job else ''} yet; arcade-jobs trigger {job or JOBS[0].name}"
-            f" --stage {target.stage}{' --local' if target.local else ''} runs one"
+            f"no runs{f' of {job}' if job else ''} yet; arcade-jobs trigger {job or JOBS[0].name}{target} runs one"
         )
 
 

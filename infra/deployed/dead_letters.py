@@ -185,11 +185,9 @@ def find_dead_letter(found: Iterable[DeadLetter], id_: str) -> DeadLetter:
     """The one among dead letters whose id begins so.
 
     Raises:
-        BadInputError: the beginning is empty, or several ids have it.
+        BadInputError: several ids have the beginning.
         ArcadeJobsError: none has.
     """
-    if not id_:
-        raise BadInputError("ID: '' is empty; arcade-jobs dead-letters list shows the ids")
     matching = [dead_letter for dead_letter in found if dead_letter.id.startswith(id_.lower())]
     if len(matching) > 1:
         raise BadInputError(f"ID: {id_!r} is the beginning of {', '.join(each.id for each in matching)}")

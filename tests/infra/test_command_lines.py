@@ -29,6 +29,7 @@ from tests.infra.template import CDK_CONTEXT, ROOT
 
 PAGES = sorted(page for folder in (ROOT, ROOT / "docs") for page in folder.glob("*.md"))
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+MISTAKES = re.compile(r"^## Mistakes\n.*?(?=^## )", re.MULTILINE | re.DOTALL)  # run by tests/unit/test_exit_codes.py
 SHELLS = ("sh", "console", "bash")
 PROGRAMS = ("arcade-jobs", "cdk", "make", "aws")
 # What a page writes in the place of a value.
@@ -65,7 +66,7 @@ def fenced() -> Iterator[tuple[str, str]]:
 def mentioned() -> Iterator[tuple[str, str]]:
     """Each command in the text of a page: it may be cut short, and shows what is optional in brackets."""
     for page in PAGES:
-        for text in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", FENCE.sub("", page.read_text())):
+        for text in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", MISTAKES.sub("", FENCE.sub("", page.read_text()))):
             program = text.removeprefix(".venv/bin/").partition(" ")
             if program[0] in PROGRAMS and program[2] and not text.endswith(": ..."):
                 yield page.name, re.sub(r"[\[\]]|\.\.\.", "", text).split("|")[0]
