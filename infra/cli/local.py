@@ -52,7 +52,7 @@ def start_cloud(
         raise BadInputError(f"--context: {wrong[0]!r} is not NAME=VALUE")
     choices = {name: value for name, _, value in pairs}
     if chosen := choices.keys() & NOT_CHOSEN:
-        raise BadInputError(f"--context: {min(chosen)!r} is not chosen here: --stage is the stage, the target is local")
+        raise BadInputError(f"--context: {min(chosen)!r} is not chosen here: --stage is, the target is local")
     if not stage.strip():
         raise BadInputError(f"--stage: {stage!r} is empty")
     print_note("checking the choices")

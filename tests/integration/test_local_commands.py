@@ -166,8 +166,8 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts() -> None:
     ("arguments", "line"),
     [
         (["up", "-c", "timezone"], "--context: 'timezone' is not NAME=VALUE"),
-        (["up", "-c", "target=aws"], "--context: 'target' is not chosen here: --stage is the stage, the target is local"),
-        (["up", "-c", "stage=prod"], "--context: 'stage' is not chosen here: --stage is the stage, the target is local"),
+        (["up", "-c", "target=aws"], "--context: 'target' is not chosen here: --stage is, the target is local"),
+        (["up", "-c", "stage=prod"], "--context: 'stage' is not chosen here: --stage is, the target is local"),
         (["up", "-c", "=x"], "--context: '=x' is not NAME=VALUE"),
         (["up", "--stage", ""], "--stage: '' is empty"),
         (["play", "--day", ""], "--day: '' is not a date such as 2026-01-12"),

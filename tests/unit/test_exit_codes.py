@@ -135,6 +135,7 @@ def test_an_unknown_job_is_bad_usage_in_every_command(arcade_jobs: Run, names: t
         (["history", "--since", "soon"], "--since: 'soon' is no date such as 2026-01-12"),
         (["stats", "--since", "7 days"], "--since: '7 days' is no date such as 2026-01-12"),
         (["stats", "--since", "0001-01-01T00:00:00+14:00"], "--since: '0001-01-01T00:00:00+14:00' is no date such as"),
+        (["show", "x" * 201], "RUN_ID: 201 characters are too many; at most 200"),
         (["show", ""], "RUN_ID: '' is empty; arcade-jobs history lists what there is"),
         (["trigger", "prize-pool", "--at", "noon"], "--at: 'noon' is not a time such as 2026-01-12T00:00:00Z"),
         (["trigger", "prize-pool", "--at", "2026-01-12"], "--at: '2026-01-12' is not a time such as"),
