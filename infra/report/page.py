@@ -11,6 +11,7 @@ from infra.report import money, runs
 from infra.report.elements import Html, card, join, section, soft, table, tag
 from infra.report.facts import JobFacts, Report, Unread
 from infra.report.formats import MINUTE, age, count, moment
+from infra.stage import REPLAY_STAGES
 from shared.domain.run import RunStatus
 from shared.operations.schedule import State
 from shared.operations.status import Status
@@ -73,7 +74,7 @@ def _needs(report: Report) -> Iterable[tuple[str, str]]:
     if not isinstance(report.dead_letters, Unread) and report.dead_letters:
         yield count(len(report.dead_letters), "dead letter"), "dead-letters list"
     if not isinstance(report.pools, Unread):
-        yield from _open_pools(report.pools.open, now=report.made_at)
+        yield from _open_pools(report.pools.open, now=report.made_at, is_replay=report.stage in REPLAY_STAGES)
 
 
 def _alarms(status: Status) -> Iterable[tuple[str, str]]:
@@ -85,10 +86,10 @@ def _alarms(status: Status) -> Iterable[tuple[str, str]]:
             yield f"{job.job} is {silence}", f"trigger {job.job}"
 
 
-def _open_pools(pools: OpenPools, *, now: datetime) -> Iterable[tuple[str, str]]:
+def _open_pools(pools: OpenPools, *, now: datetime, is_replay: bool) -> Iterable[tuple[str, str]]:
     if pools.due:
         yield f"{count(pools.due, 'pool')} due", "trigger prize-pool"
-    if pools.oldest_unpaid_at and now - pools.oldest_unpaid_at >= UNPAID_FOR_LONG:
+    if not is_replay and pools.oldest_unpaid_at and now - pools.oldest_unpaid_at >= UNPAID_FOR_LONG:
         waiting = age(now - pools.oldest_unpaid_at)
         yield f"a pool is unpaid for {waiting}, see Unpaid pools; the platform pays", "status"
 

@@ -215,6 +215,8 @@ def test_a_raised_alarm_and_a_pool_that_is_unpaid_for_long_come_first_too() -> N
         text = "".join(Parsed(render(report(pools=unpaid, status=raised))).text)
         assert "the alarm arcade-jobs-dev-dropped-events is raised: arcade-jobs status --stage dev" in text
         assert ("a pool is unpaid for 9 days" in text) is told
+    replay = replace(pools, open=replace(pools.open, due=0, oldest_unpaid_at=NOW - timedelta(days=9)))
+    assert "is unpaid for" not in render(report(stage="demo", pools=replay)), "nobody pays in a replay"
 
 
 def test_what_could_not_be_read_is_said_beside_the_verdict() -> None:
