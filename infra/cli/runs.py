@@ -210,16 +210,19 @@ def timetable_of(job: Job, runs: "RunStore", target: Target) -> "Timetable | Non
     from shared.operations.statistics import Timetable
     from shared.runs.pauses import paused_spans
 
-    cron, zone = job.cron, "UTC"
     if target.stage == SIMULATION_STAGE:
         return None  # its zone is not kept
-    if target.stage != DEMO_STAGE:
-        deployment = target.deployment()
-        if not deployment.is_enabled(job.name):
-            return None
-        cron, zone = deployment.cron(job.name), deployment.output("Timezone") if job.follows_zone else "UTC"
-    paused = paused_spans(runs, job.name, EARLIEST, runs.clock())
-    return Timetable(cron=cron, zone=ZoneInfo(zone), delivery_window=job.delivery_window, paused=paused)
+    if target.stage == DEMO_STAGE:  # nobody pauses it
+        return Timetable(cron=job.cron, zone=ZoneInfo("UTC"), delivery_window=job.delivery_window)
+    deployment = target.deployment()
+    if not deployment.is_enabled(job.name):
+        return None
+    return Timetable(
+        cron=deployment.cron(job.name),
+        zone=ZoneInfo(deployment.output("Timezone") if job.follows_zone else "UTC"),
+        delivery_window=job.delivery_window,
+        paused=paused_spans(runs, job.name, EARLIEST, runs.clock()),
+    )
 
 
 def _warn_of_no_slot(job: Job, at: datetime, target: Target) -> None:
