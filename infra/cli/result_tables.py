@@ -142,7 +142,7 @@ def _counts(run: Item, result: Item) -> dict[str, str]:
         for name, value in result.items()
         if name not in LISTS and name not in {"cut", "duration_ms"} and not isinstance(value, list | dict)
     }
-    return {"did": did, **numbers}
+    return {"did": did, **numbers} if did else numbers
 
 
 def _request(run: Item) -> dict[str, str]:

@@ -98,8 +98,14 @@ def trigger_job(
     deployment = target.deployment()
     if at is not None:
         _warn_of_no_slot(_job(job), datetime.fromisoformat(at), target)
-    with nullcontext() if is_asynchronous else waiting_for(f"{job} runs"):
-        result = trigger(deployment, job, event(deployment.caller), is_asynchronous=is_asynchronous, report=print_note)
+    try:
+        with nullcontext() if is_asynchronous else waiting_for(f"{job} runs"):
+            result = trigger(
+                deployment, job, event(deployment.caller), is_asynchronous=is_asynchronous, report=print_note
+            )
+    except KeyboardInterrupt:
+        print_note(f"a run that has begun goes on; to watch it: arcade-jobs history {job} --limit 1{target}")
+        raise
     if as_json:
         print_json(result)
     elif is_asynchronous:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -206,6 +207,16 @@ def test_ctrl_c_is_130(arcade_jobs: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("infra.cli.options.Target.deployment", interrupt)
     assert arcade_jobs("history")[0] == 130
+
+
+def test_ctrl_c_in_a_trigger_says_that_the_run_goes_on(arcade_jobs: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("infra.cli.options.Target.deployment", lambda _: SimpleNamespace(caller="x"))
+    monkeypatch.setattr("shared.operations.trigger.trigger", interrupt)
+    said = "a run that has begun goes on; to watch it: arcade-jobs history prize-pool --limit 1 --stage prod\n"
+    assert arcade_jobs("trigger", "prize-pool", "--stage", "prod") == (130, said)
 
 
 def test_what_typer_says_in_other_words_is_passed_on_in_one_line() -> None:
