@@ -141,6 +141,9 @@ FAULTS = {
         "ALTER TABLE leaderboard_entries RENAME CONSTRAINT leaderboard_entries_session_id_fkey"
         ' TO "it\'s «theirs» ""!\n;";'
         ' ALTER INDEX entries_by_rank RENAME TO "by rank; --";'
-        " ALTER TABLE game_sessions ADD \"agent's «name»\" text DEFAULT 'O''Neill; -- \"x\"'"
+        " ALTER TABLE game_sessions ADD \"agent's «name»\" text DEFAULT 'O''Neill; -- \"x\"';"
+        " ALTER TABLE game_sessions ADD place text, ADD number text, ADD content text;"
+        " ALTER TABLE leaderboard_entries ADD place text, ADD number text, ADD content text;"
+        " ALTER TABLE prize_pools ADD place text, ADD number text, ADD content text"
     ),
 }

@@ -110,8 +110,8 @@ def _table(
     listed = [
         *own,
         *_columns(schema, name, contract, actual, rows),
-        *_entries_of_sessions(name, actual, rows, before),
         *_corrections(name, contract, actual, rows),
+        *_entries_of_sessions(name, actual, rows, before),
         *_values(name, contract, actual, rows),
         *later_checks(name, contract, later, rows),
         *constraint_differences(name, contract, actual, rows, found, dropped={check.where for check in own}),
@@ -138,7 +138,7 @@ def _needed_first(table: str, contract: Table, actual: Table, listed: Sequence[D
 
 
 def _entries_of_sessions(table: str, actual: Table, rows: Rows, before: Sequence[Difference]) -> Iterator[Difference]:
-    """Entries go with their sessions, before the best of a player's is looked for."""
+    """Entries go with their sessions: corrected, so that they fit again, and before a player's best is looked for."""
     if table != "leaderboard_entries" or "session_id" not in actual.columns or rows.lacks:
         return
     if any("DELETE FROM game_sessions " in line for each in before for line in each.statements):

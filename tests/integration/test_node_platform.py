@@ -143,6 +143,12 @@ def test_the_lines_that_put_rows_back_do_so_once_what_is_wrong_is_corrected(engi
     run(engine, *put_back["has 12 rows of game_sessions: violates game_sessions_status_check"])
     assert rows(engine, "SELECT count(*) FROM game_sessions WHERE player_address IN ('0x50', '0x51')") == [(2,)]
     assert counts(engine) == {**before, "game_sessions": before["game_sessions"] - 10}
+    # Its entries fit as they are: their session was all that was wrong. The daily board is settled.
+    others = "content->>'player_address' <> '0x50' OR content->>'period_type' = 'daily'"
+    run(engine, f"DELETE FROM arcade_jobs_set_aside WHERE reason = 'its session is set aside' AND ({others})")
+    run(engine, *put_back["has 36 rows of leaderboard_entries: its session is set aside"])
+    returned = "SELECT period_type, game_type, rank FROM leaderboard_entries WHERE player_address = '0x50' ORDER BY 1"
+    assert rows(engine, returned) == [("alltime", "space_invaders", None), ("weekly", "space_invaders", None)]
 
 
 @given(chosen=st.sets(st.sampled_from(list(FAULTS)), max_size=8))
