@@ -24,7 +24,7 @@ from tests.sql import new_database, rows, run, split
 
 ORPHANS = (
     "SELECT count(*) FROM leaderboard_entries"
-    " WHERE NOT EXISTS (SELECT FROM game_sessions WHERE id::text = lower(session_id::text))"
+    " WHERE NOT EXISTS (SELECT FROM game_sessions AS s WHERE s.id::text = lower(leaderboard_entries.session_id::text))"
 )
 ACTIVE = "SELECT id FROM prize_pools WHERE status = 'active'"
 ACTIVE_SESSIONS = "SELECT lower(id::text) FROM game_sessions WHERE status = 'active'"
