@@ -122,6 +122,18 @@ def test_the_script_that_check_prints_adopts_it_in_one_round(
         assert sqlstate(error.value) == refusal
 
 
+def test_a_column_under_another_name_is_to_be_renamed_before_its_rows_are_set_aside(server: postgres.Server) -> None:
+    with new_database(server, "camel") as engine:
+        run(engine, SCHEMA, 'ALTER TABLE game_sessions RENAME completed_at TO "completedAt"')
+        run(
+            engine,
+            "INSERT INTO game_sessions (id, game_type, player_address, status)"
+            " VALUES (gen_random_uuid(), 'snake', '0x1', 'completed')",
+        )
+        notes = {difference.where: difference.note for difference in refused(engine).differences}
+        assert notes["game_sessions.completed_at"] == "or rename the column that has it"
+
+
 def test_a_schema_may_have_any_name(engine: Engine) -> None:
     name = 'it\'s 100%s :x «theirs» ""!'
     run(engine, f'ALTER SCHEMA public RENAME TO "{name}"')
