@@ -30,6 +30,10 @@ for group in (runs, logs, schedules, dead_letters, report, db, local):
 BAD_USAGE = 2  # what Typer exits with, too
 # What Typer says of a mistake, and the same in the words of our own checks.
 USAGE = (
+    (
+        r"Invalid value for '(?P<name>[^']*)'.*?: (?:Value error, )?(?P<what>'[^']*') does not match the formats .*",
+        "{name}: {what} is not a date such as 2026-03-02",
+    ),
     (r"Invalid value for '(?P<name>[^']*)'.*?: (?:Value error, )?(?P<what>.*)", "{name}: {what}"),
     (r"Missing (argument|option) '(?P<name>[^']*)'.*", "{name}: missing; --help shows the usage"),
     (r"Option '(?P<name>[^']*)' (?P<what>.*)", "{name}: {what}"),
@@ -103,5 +107,5 @@ def _value_of(option: str, arguments: Sequence[str]) -> str | None:
 
 def _fail(line: str, code: int) -> None:
     if line:
-        err.print(f"arcade-jobs: {line}", markup=False)
+        err.print(f"arcade-jobs: {line}")
     sys.exit(code)

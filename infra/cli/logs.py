@@ -11,7 +11,6 @@ from infra.cli.options import OneRun, Target, with_target
 from infra.cli.terminal import print_lines, print_note, printable
 from infra.stage import REPLAY_STAGES
 from shared.domain.errors import BadInputError
-from shared.operations.run_ids import find_run
 
 if TYPE_CHECKING:
     from infra.deployed.logs import LogLine
@@ -35,6 +34,8 @@ def show_log(
     """The log of one run, of all its attempts."""
     if target.stage in REPLAY_STAGES:
         raise BadInputError(f"--stage: {target.stage!r} is the replay's, which keeps no log")
+    from shared.operations.run_ids import find_run
+
     deployment = target.deployment()
     record = find_run(deployment.run_store(), run_id)
     if is_followed:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from infra.deployed.dead_letters import DeadLetter
     from infra.report.facts import JobFacts, PoolFacts, Unread
     from shared.operations.deployment import Deployment
+    from shared.operations.status import Status
     from shared.runs.record import RunRecord
     from shared.runs.store import RunStore
 
@@ -66,6 +67,7 @@ def write_report(
         made_at=now,
         since=start,
         jobs=jobs,
+        status=_read_status(deployment, now=now),
         troubled=troubled,
         untold=untold,
         dead_letters=_read_dead_letters(deployment, now=now),
@@ -104,6 +106,18 @@ def _read_troubled(runs: "RunStore", jobs: "Sequence[JobFacts]") -> "tuple[list[
     found.sort(key=lambda run: run.started_at, reverse=True)
     whole = [runs.get(run.run_id) or run for run in found[:MOST_TROUBLED]]
     return whole, len(found) - len(whole)
+
+
+def _read_status(deployment: "Deployment | None", *, now: datetime) -> "Status | Unread":
+    from infra.report.facts import Unread
+    from shared.operations.status import read_status
+
+    if deployment is None:
+        return Unread("the replay has no alarms")
+    try:
+        return read_status(deployment, JOB_NAMES, now=now)
+    except ArcadeJobsError as error:
+        return Unread(str(error))
 
 
 def _read_dead_letters(deployment: "Deployment | None", *, now: datetime) -> "Sequence[DeadLetter] | Unread":

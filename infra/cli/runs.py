@@ -24,6 +24,7 @@ app = typer.Typer()
 
 AGE = re.compile(r"(\d{1,5})([dhm])")
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+ACCEPTS_ORPHANS = "cleanup"  # the one job that removes any
 SHOWN_MISSED = 5  # slots of a job that are named; --json has all
 # The fields of an event, and the options that they are given by.
 FIELDS = {"event time": "--at", "event reason": "--reason"}
@@ -72,7 +73,12 @@ def trigger_job(
 ) -> None:
     """Run a job now; exit with 1 if it does not succeed."""
     from shared.domain.tick import BadEventError
+    from shared.operations.schedule import check_reason
     from shared.operations.trigger import manual_event, trigger
+
+    if accept_orphans and job != ACCEPTS_ORPHANS:
+        raise BadInputError(f"--accept-orphans: of {ACCEPTS_ORPHANS} alone, not of {job}")
+    reason = check_reason(reason)
 
     def event(actor: str) -> dict[str, Any]:
         try:
@@ -204,16 +210,19 @@ def timetable_of(job: Job, runs: "RunStore", target: Target) -> "Timetable | Non
     from shared.operations.statistics import Timetable
     from shared.runs.pauses import paused_spans
 
-    cron, zone = job.cron, "UTC"
     if target.stage == SIMULATION_STAGE:
         return None  # its zone is not kept
-    if target.stage != DEMO_STAGE:
-        deployment = target.deployment()
-        if not deployment.is_enabled(job.name):
-            return None
-        cron, zone = deployment.cron(job.name), deployment.output("Timezone") if job.follows_zone else "UTC"
-    paused = paused_spans(runs, job.name, EARLIEST, runs.clock())
-    return Timetable(cron=cron, zone=ZoneInfo(zone), delivery_window=job.delivery_window, paused=paused)
+    if target.stage == DEMO_STAGE:  # nobody pauses it
+        return Timetable(cron=job.cron, zone=ZoneInfo("UTC"), delivery_window=job.delivery_window)
+    deployment = target.deployment()
+    if not deployment.is_enabled(job.name):
+        return None
+    return Timetable(
+        cron=deployment.cron(job.name),
+        zone=ZoneInfo(deployment.output("Timezone") if job.follows_zone else "UTC"),
+        delivery_window=job.delivery_window,
+        paused=paused_spans(runs, job.name, EARLIEST, runs.clock()),
+    )
 
 
 def _warn_of_no_slot(job: Job, at: datetime, target: Target) -> None:
@@ -244,8 +253,7 @@ def _print_none(job: str | None, target: Target, *, narrowed: bool = False) -> N
         print_lines(f"no such runs{f' of {job}' if job else ''}; arcade-jobs history{target} lists all there are")
     else:
         print_lines(
-            f"no runs{f' of {job}' if job else ''} yet; arcade-jobs trigger {job or JOBS[0].name}"
-            f" --stage {target.stage}{' --local' if target.local else ''} runs one"
+            f"no runs{f' of {job}' if job else ''} yet; arcade-jobs trigger {job or JOBS[0].name}{target} runs one"
         )
 
 

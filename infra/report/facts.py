@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from infra.deployed.dead_letters import DeadLetter
 from infra.deployed.pools import BoardSize, OpenPools, SettledDay, SettledPool
 from shared.operations.statistics import JobStatistics
+from shared.operations.status import Status
 from shared.runs.record import RunRecord
 
 
@@ -56,6 +57,7 @@ class Report:
         where: account, region and stack, or what there is instead.
         made_at: the wall clock, aware.
         since: when what it is about begins.
+        status: what `arcade-jobs status` shows.
         troubled: runs that did not succeed at once, with their results; the latest first.
         untold: how many more of these there are.
     """
@@ -66,6 +68,7 @@ class Report:
     made_at: datetime
     since: datetime
     jobs: Sequence[JobFacts]
+    status: Status | Unread
     troubled: Sequence[RunRecord]
     untold: int
     dead_letters: Sequence[DeadLetter] | Unread

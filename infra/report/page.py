@@ -1,15 +1,22 @@
 """The page: its sections in order, each from what was read."""
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from html import escape
 from importlib.resources import files
 from string import Template
 
+from infra.deployed.pools import OpenPools
 from infra.report import money, runs
 from infra.report.elements import Html, card, join, section, soft, table, tag
 from infra.report.facts import JobFacts, Report, Unread
-from infra.report.formats import MINUTE, count, moment
+from infra.report.formats import MINUTE, age, count, moment
+from infra.stage import REPLAY_STAGES
 from shared.domain.run import RunStatus
+from shared.operations.schedule import State
+from shared.operations.status import Status
+
+UNPAID_FOR_LONG = timedelta(days=7)
 
 
 def render(report: Report) -> str:
@@ -46,13 +53,18 @@ def _sections(report: Report) -> Iterable[Html]:
 def _verdict(report: Report) -> Html:
     """What needs a person, each with the command to type."""
     found = list(_needs(report))
+    unread = {"alarms": report.status, "dead letters": report.dead_letters, "pools": report.pools}
+    names = [name for name, part in unread.items() if isinstance(part, Unread)]
+    not_read = soft(f"Not read: {', '.join(names)}") if names else Html("")
     if not found:
-        return tag("div", tag("b", "Nothing needs attention"), class_="card verdict")
+        return tag("div", tag("b", "Nothing needs attention"), not_read, class_="card verdict")
     items = (tag("li", f"{what}: ", tag("code", f"arcade-jobs {command}{report.options}")) for what, command in found)
-    return tag("div", tag("b", "Needs attention"), tag("ul", *items), class_="card verdict bad")
+    return tag("div", tag("b", "Needs attention"), tag("ul", *items), not_read, class_="card verdict bad")
 
 
 def _needs(report: Report) -> Iterable[tuple[str, str]]:
+    if not isinstance(report.status, Unread):
+        yield from _alarms(report.status)
     for job in report.jobs:
         last = job.runs[0] if job.runs else None
         if last and last.status not in {RunStatus.SUCCEEDED, RunStatus.RUNNING}:
@@ -61,8 +73,25 @@ def _needs(report: Report) -> Iterable[tuple[str, str]]:
             yield f"{count(missed, 'slot')} of {job.job} missed since its last success", f"trigger {job.job}"
     if not isinstance(report.dead_letters, Unread) and report.dead_letters:
         yield count(len(report.dead_letters), "dead letter"), "dead-letters list"
-    if not isinstance(report.pools, Unread) and report.pools.open.due:
-        yield f"{count(report.pools.open.due, 'pool')} due", "trigger prize-pool"
+    if not isinstance(report.pools, Unread):
+        yield from _open_pools(report.pools.open, now=report.made_at, is_replay=report.stage in REPLAY_STAGES)
+
+
+def _alarms(status: Status) -> Iterable[tuple[str, str]]:
+    for alarm in (*status.alarms, *(name for job in status.jobs for name in job.alarms)):
+        yield f"the alarm {alarm} is raised", "status"
+    for job in status.jobs:
+        if job.is_silent and job.schedule.state is State.ON:
+            silence = f"silent for {age(job.silence)}" if job.silence else "without any success"
+            yield f"{job.job} is {silence}", f"trigger {job.job}"
+
+
+def _open_pools(pools: OpenPools, *, now: datetime, is_replay: bool) -> Iterable[tuple[str, str]]:
+    if pools.due:
+        yield f"{count(pools.due, 'pool')} due", "trigger prize-pool"
+    if not is_replay and pools.oldest_unpaid_at and now - pools.oldest_unpaid_at >= UNPAID_FOR_LONG:
+        waiting = age(now - pools.oldest_unpaid_at)
+        yield f"a pool is unpaid for {waiting}, see Unpaid pools; the platform pays", "status"
 
 
 def _missed(job: JobFacts) -> int:

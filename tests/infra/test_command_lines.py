@@ -29,6 +29,7 @@ from tests.infra.template import CDK_CONTEXT, ROOT
 
 PAGES = sorted(page for folder in (ROOT, ROOT / "docs") for page in folder.glob("*.md"))
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+MISTAKES = re.compile(r"^## Mistakes\n.*?(?=^## )", re.MULTILINE | re.DOTALL)  # run by tests/unit/test_exit_codes.py
 SHELLS = ("sh", "console", "bash")
 PROGRAMS = ("arcade-jobs", "cdk", "make", "aws")
 # What a page writes in the place of a value.
@@ -42,6 +43,7 @@ PLACEHOLDERS = {
 }
 # Fenced lines that are none of those, each with its reason.
 OTHERS = {
+    "psql -v ON_ERROR_STOP=1 -f a.sql": "tests/integration/test_node_platform.py runs the statements of the file",
     ". .venv/bin/activate": "of the environment that `make setup` makes",
     "export DATABASE_URL=postgresql://owner@host:5432/arcade": "the variable is read by the next line",
 }
@@ -64,7 +66,7 @@ def fenced() -> Iterator[tuple[str, str]]:
 def mentioned() -> Iterator[tuple[str, str]]:
     """Each command in the text of a page: it may be cut short, and shows what is optional in brackets."""
     for page in PAGES:
-        for text in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", FENCE.sub("", page.read_text())):
+        for text in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", MISTAKES.sub("", FENCE.sub("", page.read_text()))):
             program = text.removeprefix(".venv/bin/").partition(" ")
             if program[0] in PROGRAMS and program[2] and not text.endswith(": ..."):
                 yield page.name, re.sub(r"[\[\]]|\.\.\.", "", text).split("|")[0]
@@ -99,7 +101,8 @@ def check_arcade_jobs(words: list[str], *, is_whole: bool = True) -> None:
         assert words[0] in command.commands, f"there is no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]
     options = {name for parameter in command.params for name in parameter.opts if name.startswith("-")} | {"--help"}
-    unknown = {word.partition("=")[0] for word in words if word.startswith("-")} - options
+    own = takewhile(lambda word: word != "--", words)  # what follows is for another program
+    unknown = {word.partition("=")[0] for word in own if word.startswith("-")} - options
     assert not unknown, f"there is no option {unknown}"
     if is_whole:
         command.make_context("arcade-jobs", words)

@@ -1,6 +1,7 @@
 """What the stack is made of: schedules, functions, queues, table, network. Properties, not logical ids."""
 
 import json
+import re
 
 import pytest
 
@@ -11,7 +12,7 @@ from shared.domain.errors import ArcadeJobsError
 from shared.domain.tick import Tick, Trigger
 from shared.runs import table
 from tests.fakes import FakeClock
-from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW, ON_LAPTOP
+from tests.infra.template import EXISTING, EXISTING_WITH_SECRET, JOB_NAMES, NEW, ON_LAPTOP, ROOT
 
 LONDON = EXISTING | {"timezone": "Europe/London"}
 SLACK = {"slackWorkspaceId": "T0123ABCD", "slackChannelId": "C0123ABCD"}
@@ -241,6 +242,10 @@ def test_the_outputs_are_those_that_the_command_looks_up(synthesize):
     outputs = set(synthesize(EXISTING).body["Outputs"])
     assert outputs == {f"{job.title}{name}" for job in JOBS for name in OF_EACH_JOB} | OF_THE_STACK
     of_a_new_database = set(synthesize(NEW).body["Outputs"]) - outputs
+    section = (ROOT / "docs" / "design.md").read_text().partition("### Deployment")[2]
+    rows = re.findall(r"^\| .* \| (`.*) \|$", section, re.MULTILINE)
+    documented = {name for row in rows for name in re.findall("`(.*?)`", row)}
+    assert documented == {*OF_EACH_JOB, "ScheduleName", *OF_THE_STACK, "OperationsApiUrl", *of_a_new_database}
     assert of_a_new_database == {
         "DatabaseClusterArn",
         "DatabaseAdminSecretArn",

@@ -19,6 +19,7 @@ def test_a_report_of_a_stage_tells_of_its_runs_and_dead_letters_and_of_a_databas
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/arcade")
     save_run(stage.runs, run("prize-pool", NOW))
     stage.add_dead_letter(scheduled_event(SLOT))
+    stage.alarms.raised.add("arcade-jobs-dev-prize-pool-dead-letters")
     out = tmp_path / "report.html"
     written = command("report", "--out", str(out), "--stage", "prod")
     assert written.exit_code == 0, written.output
@@ -26,6 +27,8 @@ def test_a_report_of_a_stage_tells_of_its_runs_and_dead_letters_and_of_a_databas
     for text in (
         "account 123456789012, us-east-1, stack arcade-jobs-dev",
         "<b>100.0%</b>",
+        "the alarm arcade-jobs-dev-prize-pool-dead-letters is raised: <code>arcade-jobs status --stage prod</code>",
+        "cleanup is without any success: <code>arcade-jobs trigger cleanup --stage prod</code>",
         "1 dead letter: <code>arcade-jobs dead-letters list --stage prod</code>",
         "Not read: the platform&#x27;s database: cannot connect to 127.0.0.1 port 1: Connection refused",
     ):

@@ -51,7 +51,7 @@ def save_hours(store: RunStore, *hours_ago: int) -> None:
 
 
 def test_history_and_stats_without_a_run_say_so_and_what_to_type(command: Command) -> None:
-    sentence = "no runs yet; arcade-jobs trigger prize-pool --stage dev runs one\n"
+    sentence = "no runs yet; arcade-jobs trigger prize-pool runs one\n"
     assert [command(name).output for name in ("history", "stats")] == [sentence] * 2
     assert command("history", "cleanup", "--stage", "prod", "--local").output == (
         "no runs of cleanup yet; arcade-jobs trigger cleanup --stage prod --local runs one\n"

@@ -3,6 +3,8 @@
 0 done, 1 a run or a check did not succeed, 2 bad usage, 3 not reachable (docs/command.md, Exit codes).
 """
 
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ import typer
 
 from infra.cli import app as command
 from infra.cli.app import describe_usage
+from tests.fakes.stage import make_stage
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -23,8 +26,10 @@ Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def arcade_jobs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """The whole command, without credentials, profiles and a laptop cloud; what it exits with and says."""
+def answered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """The whole command, without credentials, profiles and a laptop cloud: its exit code, both its outputs."""
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -34,14 +39,21 @@ def arcade_jobs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr("infra.cli.options.FOLDER", tmp_path)
     monkeypatch.setattr(time, "sleep", lambda _: None)  # botocore's, between attempts
 
-    def run(*arguments: str) -> tuple[int, str]:
+    def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["arcade-jobs", *arguments])
         with pytest.raises(SystemExit) as ended:
             command.main()
         code = ended.value.code
-        return code if isinstance(code, int) else 0, capsys.readouterr().err
+        said = capsys.readouterr()
+        return code if isinstance(code, int) else 0, said.err, said.out
 
     return run
+
+
+@pytest.fixture
+def arcade_jobs(answered: Callable[..., tuple[int, str, str]]) -> Run:
+    """What the command exits with and says on standard error."""
+    return lambda *arguments: answered(*arguments)[:2]
 
 
 def leaves(found: Any, *before: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -123,6 +135,7 @@ def test_an_unknown_job_is_bad_usage_in_every_command(arcade_jobs: Run, names: t
         (["history", "--since", "soon"], "--since: 'soon' is no date such as 2026-01-12"),
         (["stats", "--since", "7 days"], "--since: '7 days' is no date such as 2026-01-12"),
         (["stats", "--since", "0001-01-01T00:00:00+14:00"], "--since: '0001-01-01T00:00:00+14:00' is no date such as"),
+        (["show", "x" * 201], "RUN_ID: 201 characters are too many; at most 200"),
         (["show", ""], "RUN_ID: '' is empty; arcade-jobs history lists what there is"),
         (["trigger", "prize-pool", "--at", "noon"], "--at: 'noon' is not a time such as 2026-01-12T00:00:00Z"),
         (["trigger", "prize-pool", "--at", "2026-01-12"], "--at: '2026-01-12' is not a time such as"),
@@ -130,6 +143,12 @@ def test_an_unknown_job_is_bad_usage_in_every_command(arcade_jobs: Run, names: t
         (["trigger", "prize-pool", "--at", "9999-01-12T00:00:00Z"], "--at: '9999-01-12T00:00:00Z' is in the future"),
         (["trigger", "prize-pool", "--reason", "x" * 501], "--reason: 501 characters are too many; at most 500"),
         (["trigger", "prize-pool", "--stage", "demo"], "--stage: 'demo' is the replay's, and is not deployed"),
+        (["history", "--region", ""], "--region: '' is empty"),
+        (["history", "--profile", ""], "--profile: '' is empty"),
+        (["trigger", "prize-pool", "--stage", " "], "--stage: ' ' is empty"),
+        (["trigger", "prize-pool", "--reason", ""], "--reason: empty; say why, or leave it out"),
+        (["trigger", "prize-pool", "--reason", "a\nb"], "--reason: 'a\\nb' has characters that do not print"),
+        (["trigger", "prize-pool", "--accept-orphans"], "--accept-orphans: of cleanup alone, not of prize-pool"),
         (["local", "up", "--port", "0"], "--port: '0' should be greater than or equal to 1"),
     ],
 )
@@ -153,6 +172,10 @@ def test_a_stack_that_is_not_there_and_a_region_that_is_not_are_not_reachable(
     assert "the moon" in said
     code, said = arcade_jobs("history")
     assert (code, said) == (3, "arcade-jobs: stage 'dev': You must specify a region.\n")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "")
+    code, said = arcade_jobs("history")
+    assert (code, is_one_line(said)) == (3, True)
+    assert "the region is empty; set AWS_DEFAULT_REGION, or give --region" in said
 
 
 def test_a_run_that_is_not_there_is_1_and_runs_that_no_demo_left_are_3(arcade_jobs: Run, tmp_path: Path) -> None:
@@ -188,3 +211,38 @@ def test_ctrl_c_is_130(arcade_jobs: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_typer_says_in_other_words_is_passed_on_in_one_line() -> None:
     assert describe_usage("Something\nelse.", []) == "Something else"
     assert cast("object", describe_usage("Option '--x' takes 2 values.", [])) == "--x: takes 2 values"
+
+
+# Of docs/command.md, Mistakes: where it is typed, the command, its exit code, its last line.
+MISTAKES = [
+    (where.strip(), typed, int(code), line)
+    for where, typed, code, line in re.findall(
+        r"^\| ([^|`]*)\| `arcade-jobs ([^`]*)` \| (\d) \| `([^`]*)` \|$",
+        (Path(__file__).parents[2] / "docs" / "command.md").read_text(),
+        re.MULTILINE,
+    )
+]
+
+
+@pytest.mark.parametrize(("where", "typed", "code", "line"), MISTAKES, ids=str)
+def test_a_mistake_is_answered_as_the_page_says(
+    answered: Callable[..., tuple[int, str, str]],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    typed: str,
+    code: int,
+    line: str,
+) -> None:
+    if where == "AWS answers":
+        request.getfixturevalue("dynamodb")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+    elif where == "a stage without runs":
+        stage = make_stage(request.getfixturevalue("dynamodb"))
+        monkeypatch.setattr("infra.cli.options.Target.deployment", lambda _: stage.deployment)
+        monkeypatch.setattr("shared.operations.deployment.Deployment.run_store", lambda _: stage.runs)
+    else:
+        assert where in {"", "no credentials", "the laptop cloud is down"}
+    exit_code, errors, results = answered(*shlex.split(typed))
+    assert (exit_code, (errors + results).splitlines()[-1]) == (code, line)
+    assert code == 0 or (results == "" and is_one_line(errors))

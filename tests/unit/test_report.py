@@ -27,6 +27,7 @@ from infra.report.page import render
 from shared.domain.errors import BadInputError
 from shared.domain.run import RunStatus
 from shared.operations.statistics import JobStatistics
+from shared.operations.status import Status
 from tests import reported
 from tests.reported import BEGINS, HOSTILE, NOW, run
 
@@ -76,6 +77,7 @@ def report(**changes: Any) -> Report:
         made_at=NOW,
         since=BEGINS,
         jobs=[facts()],
+        status=Status(jobs=[], alarms=[], dashboard="d"),
         troubled=[],
         untold=0,
         dead_letters=[],
@@ -203,6 +205,23 @@ def test_what_needs_a_person_comes_first_with_the_command_to_type(whole: Parsed)
         "2 pools due: arcade-jobs trigger prize-pool --stage dev",
     ):
         assert line in page
+
+
+def test_a_raised_alarm_and_a_pool_that_is_unpaid_for_long_come_first_too() -> None:
+    pools = reported.pools()
+    for days, told in ((6, False), (9, True)):
+        unpaid = replace(pools, open=replace(pools.open, due=0, unpaid=1, oldest_unpaid_at=NOW - timedelta(days=days)))
+        raised = Status(jobs=[], alarms=["arcade-jobs-dev-dropped-events"], dashboard="d")
+        text = "".join(Parsed(render(report(pools=unpaid, status=raised))).text)
+        assert "the alarm arcade-jobs-dev-dropped-events is raised: arcade-jobs status --stage dev" in text
+        assert ("a pool is unpaid for 9 days" in text) is told
+    replay = replace(pools, open=replace(pools.open, due=0, oldest_unpaid_at=NOW - timedelta(days=9)))
+    assert "is unpaid for" not in render(report(stage="demo", pools=replay)), "nobody pays in a replay"
+
+
+def test_what_could_not_be_read_is_said_beside_the_verdict() -> None:
+    text = "".join(Parsed(render(report(status=Unread("denied")))).text)
+    assert "Nothing needs attentionNot read: alarms, pools" in text
 
 
 def test_a_missed_slot_that_a_later_run_made_up_for_needs_nobody() -> None:
