@@ -141,6 +141,12 @@ FAULTS = {
         "ALTER TABLE leaderboard_entries RENAME CONSTRAINT leaderboard_entries_session_id_fkey"
         ' TO "it\'s «theirs» ""!\n;";'
         ' ALTER INDEX entries_by_rank RENAME TO "by rank; --";'
-        " ALTER TABLE game_sessions ADD \"agent's «name»\" text DEFAULT 'O''Neill; -- \"x\"'"
+        " ALTER TABLE game_sessions ADD \"agent's «name»\" text DEFAULT 'O''Neill; -- \"x\"';"
+        " ALTER TABLE game_sessions ADD place text, ADD number text, ADD content text, ADD period_type text,"
+        " ADD period_date text, ADD rank text, ADD session_id text, ADD total_games text;"
+        " ALTER TABLE leaderboard_entries ADD place text, ADD number text, ADD content text, ADD status text,"
+        " ADD completed_at text, ADD payment_tx_hash text, ADD winner_address text, ADD total_games text;"
+        " ALTER TABLE prize_pools ADD place text, ADD number text, ADD content text, ADD score text, ADD rank text,"
+        " ADD session_id text, ADD player_address text, ADD completed_at text"
     ),
 }

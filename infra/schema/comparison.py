@@ -26,6 +26,7 @@ from infra.schema.rows import Rows, ambiguous_date, prepare_rows
 
 # The contract lets it be null, but only the platform writes it.
 MAY_BE_REQUIRED = {"game_sessions.payment_tx_hash"}
+OR_RENAME = "or rename the column that has it"
 KINDS = {"p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence"}
 
 
@@ -110,8 +111,8 @@ def _table(
     listed = [
         *own,
         *_columns(schema, name, contract, actual, rows),
-        *_entries_of_sessions(name, actual, rows, before),
         *_corrections(name, contract, actual, rows),
+        *_entries_of_sessions(name, actual, rows, before),
         *_values(name, contract, actual, rows),
         *later_checks(name, contract, later, rows),
         *constraint_differences(name, contract, actual, rows, found, dropped={check.where for check in own}),
@@ -132,13 +133,14 @@ def _needed_first(table: str, contract: Table, actual: Table, listed: Sequence[D
     for each in listed:
         name = added.get(each.where)
         if each.kind is Kind.MISSING and name is not None and re.search(rf"\b{name}\b", read):
-            yield refused(each.where, f"{each.what}, and statements below read it", *each.statements)
+            what = f"{each.what}, and statements below read it"
+            yield refused(each.where, what, *each.statements, note=OR_RENAME)
         else:
             yield each
 
 
 def _entries_of_sessions(table: str, actual: Table, rows: Rows, before: Sequence[Difference]) -> Iterator[Difference]:
-    """Entries go with their sessions, before the best of a player's is looked for."""
+    """Entries go with their sessions: corrected, so that they fit again, and before a player's best is looked for."""
     if table != "leaderboard_entries" or "session_id" not in actual.columns or rows.lacks:
         return
     if any("DELETE FROM game_sessions " in line for each in before for line in each.statements):
@@ -188,7 +190,7 @@ def _missing_column(schema: str, table: str, name: str, column: Column, rows: Ro
     if name in rows.lacks:
         what = "is missing, and its values in the rows that are there are not known"
         moved = set_aside.all_rows(table, f"has no {name}")
-        return refused(where, what, moved, *added, note="or rename the column that has it")
+        return refused(where, what, moved, *added, note=OR_RENAME)
     if column.has_sequence and has_rows:
         note = f"invents: {name} of each row, in no particular order; in a quiet hour"
         return refused(where, "is missing, and adding it rewrites the table", *added, note=note)

@@ -1,7 +1,8 @@
 # ruff: noqa: S608 - the statements are put together from the contract and the catalog, not from input
 """Rows that do not fit are set aside whole, as JSON with table, reason and time, and can be put back.
 
-The statements are to be reviewed, then run. Each moves rows or does nothing: none is lost between.
+The statements are to be reviewed, then run. Each moves rows or does nothing: none is lost between. Their own names are
+qualified: a table may have columns of any name.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -51,20 +52,20 @@ def rows_that_share(table: str, columns: Collection[str], reason: str) -> tuple[
         f"SELECT ctid AS place, row_number() OVER (PARTITION BY {key} ORDER BY {order}, ctid) AS number"
         f" FROM {table} WHERE {present}"
     )
-    others = f"USING ({numbered}) AS numbered WHERE {table}.ctid = place AND number > 1"
+    others = f"USING ({numbered}) AS numbered WHERE {table}.ctid = numbered.place AND numbered.number > 1"
     return _move(table, others, reason), note
 
 
 def rows_not_read(table: str, column: str, value: str, type_: str) -> str:
     """Set aside the rows in which a value cannot be converted, one row after the other."""
-    move = _move(table, "WHERE ctid = place", f"{column} cannot be converted to {type_}")
+    move = _move(table, "WHERE ctid = arcade_jobs_place", f"{column} cannot be converted to {type_}")
     return f"""DO $$
 DECLARE
-  place tid;
+  arcade_jobs_place tid;
 BEGIN
-  FOR place IN SELECT ctid FROM {table} LOOP
+  FOR arcade_jobs_place IN SELECT ctid FROM {table} LOOP
     BEGIN
-      PERFORM {value} FROM {table} WHERE ctid = place;
+      PERFORM {value} FROM {table} WHERE ctid = arcade_jobs_place;
     EXCEPTION WHEN data_exception THEN
       {move};
     END;
@@ -96,11 +97,12 @@ def put_back(table: str, reason: str, columns: Collection[str]) -> tuple[str, st
     One that was set aside before its columns were converted may have times without a zone: UTC, as in the conversions.
     """
     names = ", ".join(map(quoted, columns))
+    values = ", ".join(f"fitting.{quoted(column)}" for column in columns)
     returned = (
         f"WITH back AS (DELETE FROM {TABLE} WHERE table_name = {literal(table)}"
         f" AND reason = {literal(reason)} RETURNING content)"
         f" INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE"
-        f" SELECT {names} FROM back, jsonb_populate_record(NULL::{table}, content)"
+        f" SELECT {values} FROM back, jsonb_populate_record(NULL::{table}, back.content) AS fitting"
     )
     return "SET TimeZone = 'UTC'", returned
 

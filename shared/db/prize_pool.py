@@ -96,7 +96,9 @@ def lock_active_pool(connection: Connection, pool: Pool) -> bool:
 def _slice(condition: str = "") -> str:
     """The next entries of a board in ranking order, each with its place among them."""
     return f"""
-        SELECT *, row_number() OVER (ORDER BY {ORDER_BY}) AS place FROM leaderboard_entries
+        SELECT id, session_id, game_type, player_address, score, created_at,
+               row_number() OVER (ORDER BY {ORDER_BY}) AS place
+        FROM leaderboard_entries
         WHERE game_type = :game_type AND period_type = :period_type AND period_date = :period_date {condition}
         ORDER BY {ORDER_BY}
         LIMIT :most

@@ -24,7 +24,7 @@ from tests.sql import new_database, rows, run, split
 
 ORPHANS = (
     "SELECT count(*) FROM leaderboard_entries"
-    " WHERE NOT EXISTS (SELECT FROM game_sessions WHERE id::text = lower(session_id::text))"
+    " WHERE NOT EXISTS (SELECT FROM game_sessions AS s WHERE s.id::text = lower(leaderboard_entries.session_id::text))"
 )
 ACTIVE = "SELECT id FROM prize_pools WHERE status = 'active'"
 ACTIVE_SESSIONS = "SELECT lower(id::text) FROM game_sessions WHERE status = 'active'"
@@ -122,6 +122,18 @@ def test_the_script_that_check_prints_adopts_it_in_one_round(
         assert sqlstate(error.value) == refusal
 
 
+def test_a_column_under_another_name_is_to_be_renamed_before_its_rows_are_set_aside(server: postgres.Server) -> None:
+    with new_database(server, "camel") as engine:
+        run(engine, SCHEMA, 'ALTER TABLE game_sessions RENAME completed_at TO "completedAt"')
+        run(
+            engine,
+            "INSERT INTO game_sessions (id, game_type, player_address, status)"
+            " VALUES (gen_random_uuid(), 'snake', '0x1', 'completed')",
+        )
+        notes = {difference.where: difference.note for difference in refused(engine).differences}
+        assert notes["game_sessions.completed_at"] == "or rename the column that has it"
+
+
 def test_a_schema_may_have_any_name(engine: Engine) -> None:
     name = 'it\'s 100%s :x «theirs» ""!'
     run(engine, f'ALTER SCHEMA public RENAME TO "{name}"')
@@ -143,6 +155,12 @@ def test_the_lines_that_put_rows_back_do_so_once_what_is_wrong_is_corrected(engi
     run(engine, *put_back["has 12 rows of game_sessions: violates game_sessions_status_check"])
     assert rows(engine, "SELECT count(*) FROM game_sessions WHERE player_address IN ('0x50', '0x51')") == [(2,)]
     assert counts(engine) == {**before, "game_sessions": before["game_sessions"] - 10}
+    # Its entries fit as they are: their session was all that was wrong. The daily board is settled.
+    others = "content->>'player_address' <> '0x50' OR content->>'period_type' = 'daily'"
+    run(engine, f"DELETE FROM arcade_jobs_set_aside WHERE reason = 'its session is set aside' AND ({others})")
+    run(engine, *put_back["has 36 rows of leaderboard_entries: its session is set aside"])
+    returned = "SELECT period_type, game_type, rank FROM leaderboard_entries WHERE player_address = '0x50' ORDER BY 1"
+    assert rows(engine, returned) == [("alltime", "space_invaders", None), ("weekly", "space_invaders", None)]
 
 
 @given(chosen=st.sets(st.sampled_from(list(FAULTS)), max_size=8))
