@@ -107,5 +107,5 @@ def _value_of(option: str, arguments: Sequence[str]) -> str | None:
 
 def _fail(line: str, code: int) -> None:
     if line:
-        err.print(f"arcade-jobs: {line}", markup=False)
+        err.print(f"arcade-jobs: {line}")
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +43,8 @@ def show_dead_letters(job: AnyJob = None, *, as_json: Json = False, target: Targ
     """The events that were dead-lettered, and why. None is removed."""
     from infra.deployed.dead_letters import list_all_dead_letters
 
-    found = list_all_dead_letters(target.deployment(), [job] if job else JOB_NAMES, now=datetime.now(UTC))
+    jobs = [job] if job else JOB_NAMES
+    found = list_all_dead_letters(target.deployment(), jobs, now=datetime.now(UTC))
     if as_json:
         print_json([dead_letter.to_json() for dead_letter in found])
     elif found:
@@ -50,7 +52,7 @@ def show_dead_letters(job: AnyJob = None, *, as_json: Json = False, target: Targ
 
         out.print(dead_letters_table(found))
     else:
-        print_lines("no dead letters")
+        print_lines(_none(target.deployment(), jobs))
 
 
 @dead_letters.command("show")
@@ -74,16 +76,18 @@ def redrive_dead_letters(job: AnyJob = None, *, as_json: Json = False, target: T
 
     deployment = target.deployment()
     print_note(str(deployment))
+    jobs = [job] if job else JOB_NAMES
     results = [
         result
-        for of_job in ([job] if job else JOB_NAMES)
+        for of_job in jobs
         for result in redrive(deployment, of_job, clock=lambda: datetime.now(UTC), report=print_note)
     ]
     succeeded = sum(result.succeeded for result in results)
     if as_json:
         print_json([result.to_json() for result in results])
     else:
-        print_lines(f"{succeeded} succeeded, {len(results) - succeeded} kept" if results else "no dead letters")
+        kept = len(results) - succeeded
+        print_lines(f"{succeeded} succeeded, {kept} kept" if results else _none(deployment, jobs))
     if succeeded < len(results):
         raise typer.Exit(1)
 
@@ -101,14 +105,14 @@ def discard_dead_letter(
     from infra.deployed.dead_letters import discard
 
     deployment = target.deployment()
-    print_note(str(deployment))
     found = _find(deployment, id_)
+    print_note(str(deployment))
     if not as_json:
         _print(found)
     if not is_sure:
         if not _somebody_is_there():
             raise BadInputError(f"--yes: required to discard {found.id} where nobody can be asked; nothing was deleted")
-        err.print("Discard it for good? [y/N] ", end="", markup=False)
+        err.print("Discard it for good? [y/N] ", end="")
         if input().strip().lower() not in {"y", "yes"}:
             print_lines("kept")
             raise typer.Exit(1)
@@ -121,6 +125,16 @@ def discard_dead_letter(
 
 def _somebody_is_there() -> bool:
     return sys.stdin.isatty()
+
+
+def _none(deployment: "Deployment", jobs: Collection[str]) -> str:
+    """That there is nothing, or why nothing can be seen."""
+    from infra.deployed.dead_letters import SENDING, count_held
+
+    held = count_held(deployment, jobs)
+    return (
+        f"no dead letters in sight; another command holds {held}, for up to {SENDING} s" if held else "no dead letters"
+    )
 
 
 def _find(deployment: "Deployment", id_: str) -> "DeadLetter":

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from shared.operations.deployment import Deployment
 
+NOT_CHOSEN = {"stage", "target"}  # of what cdk deploy takes
+
 app = typer.Typer()
 local = typer.Typer(no_args_is_help=True, help="The jobs on this machine, without an AWS account.")
 app.add_typer(local, name="local")
@@ -46,9 +48,13 @@ def start_cloud(
     from infra.local import cloud
 
     pairs = [assignment.partition("=") for assignment in context or ()]
-    if wrong := [name for name, sign, _ in pairs if not sign]:
+    if wrong := ["".join(pair) for pair in pairs if not all(pair[:2])]:
         raise BadInputError(f"--context: {wrong[0]!r} is not NAME=VALUE")
     choices = {name: value for name, _, value in pairs}
+    if chosen := choices.keys() & NOT_CHOSEN:
+        raise BadInputError(f"--context: {min(chosen)!r} is not chosen here: --stage is, the target is local")
+    if not stage.strip():
+        raise BadInputError(f"--stage: {stage!r} is empty")
     print_note("checking the choices")
     zone = cloud.check(port=port, stage=stage, context=choices)
     cloud.up(
@@ -126,7 +132,7 @@ def play_games(
     from infra.cli.play import show_play
 
     try:
-        chosen = date.fromisoformat(day) if day else None
+        chosen = date.fromisoformat(day) if day is not None else None
     except ValueError:
         raise BadInputError(f"--day: {day!r} is not a date such as 2026-01-12") from None
     show_play(_database_url(stage), games=games, interval=interval, day=chosen)
@@ -152,7 +158,7 @@ def run_simulation(
     from infra.demo.simulation import FIRST_DAY, simulate
 
     try:
-        first = date.fromisoformat(begins) if begins else FIRST_DAY
+        first = date.fromisoformat(begins) if begins is not None else FIRST_DAY
     except ValueError:
         raise BadInputError(f"--from: {begins!r} is not a date such as {FIRST_DAY}") from None
     try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JOB_NAMES = [job.name for job in JOBS]
 COMPLETED = 100  # of the last runs
+LONGEST_RUN_ID = 200  # characters; those that there are have 60, and DynamoDB takes no key of 2,048 bytes
 JOB_HELP = f"{', '.join(JOB_NAMES[:-1])} or {JOB_NAMES[-1]}"
 
 
@@ -52,11 +53,13 @@ def check_run_id(text: str) -> str:
     """The id of a run, or the beginning of one.
 
     Raises:
-        BadInputError: it is empty.
+        BadInputError: it is empty, or longer than any.
     """
     if not text.strip():
         raise BadInputError(f"RUN_ID: {text!r} is empty; arcade-jobs history lists what there is")
-    return text
+    if len(text) > LONGEST_RUN_ID:
+        raise BadInputError(f"RUN_ID: {len(text)} characters are too many; at most {LONGEST_RUN_ID}")
+    return text.strip()
 
 
 def complete_job(begun: str) -> list[str]:
@@ -111,13 +114,16 @@ class Target:
         """Find the deployment, once.
 
         Raises:
-            BadInputError: the stage is the demo's.
+            BadInputError: the stage is the demo's, or an option is empty.
             NotReachableError: there is none, or it cannot be reached.
         """
         return self._deployment
 
     @functools.cached_property
     def _deployment(self) -> "Deployment":
+        for name in ("stage", "profile", "region"):
+            if (value := getattr(self, name)) is not None and not value.strip():
+                raise BadInputError(f"--{name}: {value!r} is empty")
         if replay := REPLAY_STAGES.get(self.stage):
             raise BadInputError(
                 f"--stage: {self.stage!r} is the replay's, and is not deployed; its jobs run with {replay}"

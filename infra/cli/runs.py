@@ -24,6 +24,7 @@ app = typer.Typer()
 
 AGE = re.compile(r"(\d{1,5})([dhm])")
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+ACCEPTS_ORPHANS = "cleanup"  # the one job that removes any
 SHOWN_MISSED = 5  # slots of a job that are named; --json has all
 # The fields of an event, and the options that they are given by.
 FIELDS = {"event time": "--at", "event reason": "--reason"}
@@ -72,7 +73,12 @@ def trigger_job(
 ) -> None:
     """Run a job now; exit with 1 if it does not succeed."""
     from shared.domain.tick import BadEventError
+    from shared.operations.schedule import check_reason
     from shared.operations.trigger import manual_event, trigger
+
+    if accept_orphans and job != ACCEPTS_ORPHANS:
+        raise BadInputError(f"--accept-orphans: of {ACCEPTS_ORPHANS} alone, not of {job}")
+    reason = check_reason(reason)
 
     def event(actor: str) -> dict[str, Any]:
         try:

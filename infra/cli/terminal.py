@@ -17,8 +17,9 @@ def _columns() -> int | None:
     return None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED
 
 
-out = Console(width=_columns())
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Text that others wrote is shown as it is: no brackets of it are styles, and no word between colons is an emoji.
+out = Console(width=_columns(), markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def is_piped() -> bool:
@@ -29,17 +30,17 @@ def is_piped() -> bool:
 def print_lines(*lines: str) -> None:
     """Print a result, to be piped or copied: no line is folded."""
     for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print(line, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
     """Print a result for a program."""
-    out.print_json(json.dumps(value))
+    out.print_json(json.dumps(value), ensure_ascii=True)  # an event may hold what is no Unicode
 
 
 def print_note(line: str) -> None:
     """Print progress."""
-    err.print(line, markup=False)
+    err.print(line)
 
 
 def printable(text: str) -> str:

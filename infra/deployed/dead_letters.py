@@ -181,6 +181,15 @@ def list_all_dead_letters(deployment: Deployment, jobs: Collection[str], *, now:
         return [found for of_queue in pool.map(lambda queue: _list(queue, now=now), queues) for found in of_queue]
 
 
+def count_held(deployment: Deployment, jobs: Collection[str]) -> int:
+    """How many dead letters of some jobs cannot be seen now, since a command has them; about, as SQS counts.
+
+    Raises:
+        ArcadeJobsError: SQS refused.
+    """
+    return sum(_Queue(deployment, job).count("ApproximateNumberOfMessagesNotVisible") for job in jobs)
+
+
 def find_dead_letter(found: Iterable[DeadLetter], id_: str) -> DeadLetter:
     """The one among dead letters whose id begins so.
 
@@ -326,9 +335,13 @@ class _Queue:
 
     def first_wait(self) -> int:
         """How many seconds a first reception waits: none, of a queue that counts no message."""
+        return LONG_POLL if self.count("ApproximateNumberOfMessages") else 0
+
+    def count(self, name: str) -> int:
+        """A number that SQS keeps of the queue, by the name of its attribute."""
         with aws_errors(self._subject):
-            found = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
-        return LONG_POLL if int(found["Attributes"]["ApproximateNumberOfMessages"]) else 0
+            found = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+        return int(found["Attributes"][name])
 
     @contextmanager
     def receive_all(self) -> Iterator[list[Message]]:

@@ -20,6 +20,8 @@ def find_deployment(stage: str, *, session: boto3.Session, endpoint: str | None 
         NotReachableError: no credentials, no region, or no such stack.
     """
     stack = stack_name(stage)
+    if session.region_name == "":  # of which botocore makes a host name
+        raise NotReachableError(f"stage {stage!r}: the region is empty; set AWS_DEFAULT_REGION, or give --region")
     with aws_errors(f"stage {stage!r}"):
         identity = session.client("sts", endpoint_url=endpoint, config=CLIENT_CONFIG).get_caller_identity()
         cloudformation = session.client("cloudformation", endpoint_url=endpoint, config=CLIENT_CONFIG)

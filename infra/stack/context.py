@@ -86,7 +86,7 @@ def read_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         ArcadeJobsError: one line for each mistake.
     """
     given = {name: value for name, value in context.items() if name != "stages"}
-    stages = _read_stages(context.get("stages") or {})
+    stages = _read_stages(context.get("stages", {}))
     name = str(given.get("stage") or DEFAULT_STAGE).strip()
     # The laptop's database is its own, and so are its zone and its alarms.
     own = [stages.pop(name)] if name in stages and given.get("target") != LOCAL.name else []

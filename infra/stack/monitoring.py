@@ -189,28 +189,30 @@ class Monitoring(Construct):
         )
 
     def _stack_alarms(self, jobs: Sequence[ScheduledJob]) -> list[cloudwatch.Alarm]:
-        alarms = [
-            self._alarm(
-                "dropped-events",
-                _sum_over(jobs, "AsyncEventsDropped"),
-                raised_for=A_DAY,
-                description="Lambda dropped an event before it reached a job. First: arcade-jobs status"
-                f" {self._stage}, which shows the job whose slot is missing, and the throttles of the functions; then"
-                f" arcade-jobs trigger JOB --at SLOT {self._stage}.",
-            ),
-            self._alarm(
-                "failed-destinations",
-                _sum_over(jobs, "DestinationDeliveryFailures"),
-                raised_for=A_DAY,
-                description="An event that kept failing could not be dead-lettered, and is lost. First: arcade-jobs"
-                f" history {self._stage}, which shows the job and its slot. Check the queue and the"
-                f" function's role; then arcade-jobs trigger JOB --at SLOT {self._stage}.",
-            ),
-        ]
-        for alarm in alarms:
-            alarm.add_alarm_action(*self._actions)
-            alarm.add_ok_action(*self._actions)
-        return alarms
+        """Events that Lambda gave up, and those that are lost.
+
+        The first notifies nobody: what is dead-lettered counts too, and the job's own alarm notifies of that.
+        https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+        """
+        dropped = self._alarm(
+            "dropped-events",
+            _sum_over(jobs, "AsyncEventsDropped"),
+            raised_for=A_DAY,
+            description="Lambda gave an event up: it kept failing, or no function was free for it in time. Nobody is"
+            " notified: it was sent to its dead-letter queue first, which does, or could not be, and that is"
+            f" failed-destinations. See arcade-jobs status {self._stage}, and the throttles of the functions.",
+        )
+        lost = self._alarm(
+            "failed-destinations",
+            _sum_over(jobs, "DestinationDeliveryFailures"),
+            raised_for=A_DAY,
+            description="An event that kept failing could not be dead-lettered, and is lost. First: arcade-jobs"
+            f" history {self._stage}, which shows the job and its slot. Check the queue and the"
+            f" function's role; then arcade-jobs trigger JOB --at SLOT {self._stage}.",
+        )
+        lost.add_alarm_action(*self._actions)
+        lost.add_ok_action(*self._actions)
+        return [dropped, lost]
 
     def _composite(
         self, job: Job, alarms: Mapping[str, cloudwatch.Alarm], silence: cloudwatch.Alarm | None

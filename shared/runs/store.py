@@ -231,7 +231,7 @@ class RunStore:
         """
         job, colon, _ = prefix.partition(":")
         # A slot has a colon too: 2026-01-12T00:00Z.
-        of_job = job if colon and "T" not in job else None
+        of_job = job if job and colon and "T" not in job else None
         ids = (item[PARTITION_KEY]["S"] for item in self._query(*_runs_of(of_job), attributes=(PARTITION_KEY,)))
         return [run_id for run_id in ids if run_id.startswith(prefix) or run_id.partition(":")[2].startswith(prefix)]
 

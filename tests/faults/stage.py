@@ -87,9 +87,11 @@ class Stage:
         return recorded
 
     def expect_the_end_of(self, newest: RunRecord) -> None:
-        """An older attempt that ends late adds what it did, and changes nothing else."""
+        """An older attempt that ends late adds its end and what it did, and changes nothing else."""
         recorded = self.recorded()
         assert recorded is not None
+        assert all(attempt.finished_at for attempt in recorded.attempts)
+        recorded, newest = replace(recorded, attempts=()), replace(newest, attempts=())
         if self.scene.job == "prize-pool":
             assert recorded == newest
         assert replace(recorded, result=None, counts=None) == replace(newest, result=None, counts=None)

@@ -304,9 +304,11 @@ def test_a_mistake_in_a_stage_is_one_line_that_names_the_stage(stages, expected)
     assert line.startswith(expected)
 
 
-def test_stages_are_not_for_the_command_line():
-    [line] = refusals(NEW | {"stages": "dev"})
-    assert line == "stages: expected an object in cdk.json with the choices of each stage, got 'dev'"
+@pytest.mark.parametrize("stages", ["dev", "", [], False, 0, None])
+def test_stages_are_an_object(stages):
+    """An empty value of the command line would hide what is kept, and remove the e-mail with it."""
+    [line] = refusals(NEW | {"stages": stages})
+    assert line == f"stages: expected an object in cdk.json with the choices of each stage, got {str(stages)!r}"
 
 
 @pytest.mark.parametrize(

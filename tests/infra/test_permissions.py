@@ -95,7 +95,7 @@ def test_queues_and_topic_refuse_plain_http(synthesize):
 def test_a_run_calls_exactly_the_actions_on_the_runs_table_that_its_role_allows(synthesize, dynamodb, start_app):
     called = set()
     dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: called.add(f"dynamodb:{model.name}"))
-    app = start_app()
+    app = start_app(dynamodb=dynamodb)
     for _ in range(2):  # the second is a duplicate, to which a refused write returns the first
         invoke(app, "cleanup", {"time": "2026-01-12T00:00:00Z"})
     assert called == RECORDING

@@ -69,7 +69,7 @@ def test_a_change_of_the_time_zone_is_shown_recorded_and_withdrawn_by_command(
         (["--from", "9000-01-05"], 2, "db timezone: NAME and --from DATE belong together; one is missing"),
         (["Asia/Tokyo", "--from", "2026-01-05"], 2, "--from 2026-01-05: expected a date later than 20"),
         (["Asia/Tokyo", "--from", "0001-01-01"], 2, "--from 0001-01-01: expected a date later than 20"),
-        (["Asia/Tokyo", "--from", "tomorrow"], 2, "Invalid value for '--from'"),
+        (["Asia/Tokyo", "--from", "tomorrow"], 2, "--from: 'tomorrow' is not a date such as 2026-03-02"),
     ],
 )
 def test_a_change_that_is_refused_is_one_line(

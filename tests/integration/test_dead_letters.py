@@ -266,6 +266,13 @@ def test_a_message_stays_hidden_for_as_long_as_its_run_takes(stage: FakeStage, m
     assert seen == [0]
 
 
+def test_what_another_command_holds_is_not_taken_for_nothing(stage: FakeStage, command: Callable[..., Result]) -> None:
+    stage.add_dead_letter(envelope(scheduled_event(SLOT)))
+    client("sqs").receive_message(QueueUrl=stage.queue(), VisibilityTimeout=60)
+    said = "no dead letters in sight; another command holds 1, for up to 60 s\n"
+    assert command("dead-letters", "list").stdout == command("dead-letters", "redrive", JOB).stdout == said
+
+
 def test_the_table_is_whole_at_80_columns(stage: FakeStage) -> None:
     stage.add_dead_letter(envelope(scheduled_event(SLOT)))
     stage.add_dead_letter(scheduled_event("x" * 500), reason=("NO_PERMISSIONS", "not authorized " * 20))

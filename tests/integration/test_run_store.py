@@ -329,7 +329,7 @@ def test_ids_are_found_by_what_they_begin_with(store: RunStore) -> None:
     assert set(store.find_ids("1a2")) == {"prize-pool:1a2b3c4d-1", "cleanup:1a2"}
     assert set(store.find_ids("prize-pool:1a")) == {"prize-pool:1a2b3c4d-1", "prize-pool:1a9"}
     assert store.find_ids("2026-01-12T00:00") == ["prize-pool:2026-01-12T00:00Z"]
-    assert store.find_ids("3") == []
+    assert store.find_ids("3") == store.find_ids(":") == []
 
 
 def test_a_record_of_an_earlier_version_is_merged_too(store: RunStore) -> None:

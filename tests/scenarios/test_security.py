@@ -26,6 +26,7 @@ ALLOWED = {
     "infra/schema/adoption.py": "settings that are constants; a schema's name, quoted",
     "infra/schema/catalog.py": "constants passed as an argument; frozen statements; names that the server quoted",
     "infra/schema/comparison.py": "a constant with a schema's name, quoted",
+    "infra/schema/constraints.py": "a CHECK that is in the database, as the server prints it; columns quoted",
     "infra/schema/guarded.py": "no statement is run there; names of frozen statements, a role's name, quoted",
     "infra/schema/rows.py": "names from the catalog, quoted by the server",
     "infra/schema/session.py": "frozen statements; a schema's name, quoted; a number",

@@ -135,6 +135,7 @@ def test_an_unknown_job_is_bad_usage_in_every_command(arcade_jobs: Run, names: t
         (["history", "--since", "soon"], "--since: 'soon' is no date such as 2026-01-12"),
         (["stats", "--since", "7 days"], "--since: '7 days' is no date such as 2026-01-12"),
         (["stats", "--since", "0001-01-01T00:00:00+14:00"], "--since: '0001-01-01T00:00:00+14:00' is no date such as"),
+        (["show", "x" * 201], "RUN_ID: 201 characters are too many; at most 200"),
         (["show", ""], "RUN_ID: '' is empty; arcade-jobs history lists what there is"),
         (["trigger", "prize-pool", "--at", "noon"], "--at: 'noon' is not a time such as 2026-01-12T00:00:00Z"),
         (["trigger", "prize-pool", "--at", "2026-01-12"], "--at: '2026-01-12' is not a time such as"),
@@ -142,6 +143,12 @@ def test_an_unknown_job_is_bad_usage_in_every_command(arcade_jobs: Run, names: t
         (["trigger", "prize-pool", "--at", "9999-01-12T00:00:00Z"], "--at: '9999-01-12T00:00:00Z' is in the future"),
         (["trigger", "prize-pool", "--reason", "x" * 501], "--reason: 501 characters are too many; at most 500"),
         (["trigger", "prize-pool", "--stage", "demo"], "--stage: 'demo' is the replay's, and is not deployed"),
+        (["history", "--region", ""], "--region: '' is empty"),
+        (["history", "--profile", ""], "--profile: '' is empty"),
+        (["trigger", "prize-pool", "--stage", " "], "--stage: ' ' is empty"),
+        (["trigger", "prize-pool", "--reason", ""], "--reason: empty; say why, or leave it out"),
+        (["trigger", "prize-pool", "--reason", "a\nb"], "--reason: 'a\\nb' has characters that do not print"),
+        (["trigger", "prize-pool", "--accept-orphans"], "--accept-orphans: of cleanup alone, not of prize-pool"),
         (["local", "up", "--port", "0"], "--port: '0' should be greater than or equal to 1"),
     ],
 )
@@ -165,6 +172,10 @@ def test_a_stack_that_is_not_there_and_a_region_that_is_not_are_not_reachable(
     assert "the moon" in said
     code, said = arcade_jobs("history")
     assert (code, said) == (3, "arcade-jobs: stage 'dev': You must specify a region.\n")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "")
+    code, said = arcade_jobs("history")
+    assert (code, is_one_line(said)) == (3, True)
+    assert "the region is empty; set AWS_DEFAULT_REGION, or give --region" in said
 
 
 def test_a_run_that_is_not_there_is_1_and_runs_that_no_demo_left_are_3(arcade_jobs: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from infra.cli.did import describe_counts
 from infra.cli.result_tables import run_tables
 from infra.cli.tables import runs_table, statistics_table
-from infra.cli.terminal import UNFOLDED
+from infra.cli.terminal import UNFOLDED, err, out, print_json
 from shared.domain.run import RunStatus
 from shared.operations.statistics import JobStatistics
 from shared.runs.record import RunRecord
@@ -228,3 +228,15 @@ def test_what_a_dry_run_would_do_is_not_said_to_be_done() -> None:
 def test_a_run_that_has_not_ended_or_was_killed_did_nothing_that_is_known() -> None:
     for status in (RunStatus.RUNNING, RunStatus.ABANDONED, RunStatus.FAILED):
         assert describe_counts("cleanup", {}, status=status) == ""
+
+
+def test_text_that_others_wrote_is_shown_as_it_is() -> None:
+    for console in (out, err):
+        with console.capture() as shown:
+            console.print("[/x] [red]7[/red] :id:")
+        assert shown.get() == "[/x] [red]7[/red] :id:\n"
+
+
+def test_json_of_text_that_is_no_unicode_can_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"actor": "\ud800"})
+    assert capsys.readouterr().out.encode() == b'{\n  "actor": "\\ud800"\n}\n'
