@@ -121,7 +121,7 @@ class Target:
 
     @functools.cached_property
     def _deployment(self) -> "Deployment":
-        for name in ("stage", "profile", "region"):
+        for name in ("profile", "region"):
             if (value := getattr(self, name)) is not None and not value.strip():
                 raise BadInputError(f"--{name}: {value!r} is empty")
         if replay := REPLAY_STAGES.get(self.stage):
