@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from infra import schema
 from infra.cli.tables import runs_table, statistics_table
+from infra.demo.demo import replaced_folder, run_demo
 from infra.local import FOLDER, postgres
 from infra.stage import DEMO_STAGE, replay_database
 from shared.db.connection import open_engine
@@ -147,9 +148,6 @@ def print_report(report: "Report", console: Console, *, left_in: Path) -> None:
 
 
 def _run(scenario: "Scenario", stage: str, console: Console, *, folder: Path) -> "Report":
-    # Moto hooks into every client of botocore.
-    from infra.demo.demo import replaced_folder, run_demo
-
     database = replay_database(stage)
     with replaced_folder(folder / stage) as left_in:
         console.print("starting PostgreSQL ...")
