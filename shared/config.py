@@ -18,8 +18,8 @@ from shared.database_url import parse_database_url
 from shared.domain.board import GAME_TYPE_PATTERN
 from shared.domain.errors import ArcadeJobsError
 from shared.domain.periods import load_zone
+from shared.domain.stage import parse_stage
 
-STAGE_PATTERN = "[a-z][a-z0-9-]{0,15}"
 Unit = TypeVar("Unit", int, timedelta)
 
 
@@ -51,17 +51,6 @@ class Variable:
     default: str | None = None
     is_optional: bool = False
     context_key: str | None = None
-
-
-def parse_stage(value: str) -> str:
-    """The name of a stage.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not re.fullmatch(STAGE_PATTERN, value):
-        raise ValueError(f"expected a small letter, then up to 15 small letters, digits and dashes, got {value!r}")
-    return value
 
 
 def parse_game_types(value: str) -> frozenset[str]:

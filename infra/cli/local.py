@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import JOB_NAMES, Json, Target
+from infra.cli.options import JOB_NAMES, Json, Target, check_stage
 from infra.cli.terminal import print_json, print_lines, print_note
 from infra.local import FOLDER
 from infra.stage import DEFAULT_STAGE, SIMULATION_STAGE, stack_name
@@ -34,7 +34,7 @@ Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Of the AWS emu
 @local.command("up")
 def start_cloud(
     *,
-    stage: Annotated[str, typer.Option(help="To deploy.")] = DEFAULT_STAGE,
+    stage: Annotated[str, typer.Option(callback=check_stage, help="To deploy.")] = DEFAULT_STAGE,
     port: Port = None,
     context: Annotated[
         list[str] | None, typer.Option("--context", "-c", help="NAME=VALUE, as for cdk deploy; for this once.")
@@ -53,8 +53,6 @@ def start_cloud(
     choices = {name: value for name, _, value in pairs}
     if chosen := choices.keys() & NOT_CHOSEN:
         raise BadInputError(f"--context: {min(chosen)!r} is not chosen here: --stage is, the target is local")
-    if not stage.strip():
-        raise BadInputError(f"--stage: {stage!r} is empty")
     print_note("checking the choices")
     zone = cloud.check(port=port, stage=stage, context=choices)
     cloud.up(

@@ -14,6 +14,7 @@ from infra.jobs import JOBS
 from infra.local import FOLDER
 from infra.stage import DEFAULT_STAGE, REPLAY_STAGES
 from shared.domain.errors import ArcadeJobsError, BadInputError
+from shared.domain.stage import parse_stage
 
 if TYPE_CHECKING:
     from shared.operations.deployment import Deployment
@@ -34,6 +35,18 @@ def check_job(name: str | None) -> str | None:
     if name is not None and name not in JOB_NAMES:
         raise BadInputError(f"JOB: {name!r} is not a job; expected one of {', '.join(JOB_NAMES)}")
     return name
+
+
+def check_stage(text: str) -> str:
+    """The name of a stage.
+
+    Raises:
+        BadInputError: no stage can have it.
+    """
+    try:
+        return parse_stage(text)
+    except ValueError as error:
+        raise BadInputError(f"--stage: {error}") from None
 
 
 def check_run_id(text: str) -> str:
@@ -84,7 +97,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 class Target:
     """The deployment that a command works on. Each field is an option of `with_target`."""
 
-    stage: Annotated[str, typer.Option(help="The deployed stage; `demo` and `simulation` are replays.")] = DEFAULT_STAGE
+    stage: Annotated[
+        str, typer.Option(callback=check_stage, help="The deployed stage; `demo` and `simulation` are replays.")
+    ] = DEFAULT_STAGE
     profile: Annotated[str | None, typer.Option(help="Of your AWS configuration.")] = None
     region: Annotated[str | None, typer.Option(help="Of AWS; else from the profile or the environment.")] = None
     local: Annotated[bool, typer.Option("--local", help="The laptop cloud instead of AWS.")] = False
@@ -106,7 +121,7 @@ class Target:
 
     @functools.cached_property
     def _deployment(self) -> "Deployment":
-        for name in ("stage", "profile", "region"):
+        for name in ("profile", "region"):
             if (value := getattr(self, name)) is not None and not value.strip():
                 raise BadInputError(f"--{name}: {value!r} is empty")
         if replay := REPLAY_STAGES.get(self.stage):

@@ -16,8 +16,9 @@ from infra.stack.cron import to_eventbridge
 from infra.stack.database_choice import DatabaseUrl, ExistingDatabase, NewDatabase, read_database
 from infra.stack.target import AWS, LOCAL, TARGETS, Target
 from infra.stage import DEFAULT_STAGE, REPLAY_STAGES
-from shared.config import VARIABLES, parse_stage, parse_whole
+from shared.config import VARIABLES, parse_whole
 from shared.domain.errors import ArcadeJobsError
+from shared.domain.stage import parse_stage
 
 SLACK_ID = matching("[A-Z0-9]+", "C0123ABCD")
 TOPIC_ARN = matching(

@@ -169,7 +169,10 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts() -> None:
         (["up", "-c", "target=aws"], "--context: 'target' is not chosen here: --stage is, the target is local"),
         (["up", "-c", "stage=prod"], "--context: 'stage' is not chosen here: --stage is, the target is local"),
         (["up", "-c", "=x"], "--context: '=x' is not NAME=VALUE"),
-        (["up", "--stage", ""], "--stage: '' is empty"),
+        (
+            ["up", "--stage", ""],
+            "--stage: expected a small letter, then up to 15 small letters, digits and dashes, got ''",
+        ),
         (["play", "--day", ""], "--day: '' is not a date such as 2026-01-12"),
         (["play", "--day", "soon"], "--day: 'soon' is not a date such as 2026-01-12"),
     ],

@@ -146,7 +146,10 @@ def test_an_unknown_job_is_bad_usage_in_every_command(arcade_jobs: Run, names: t
         (["trigger", "prize-pool", "--stage", "demo"], "--stage: 'demo' is the replay's, and is not deployed"),
         (["history", "--region", ""], "--region: '' is empty"),
         (["history", "--profile", ""], "--profile: '' is empty"),
-        (["trigger", "prize-pool", "--stage", " "], "--stage: ' ' is empty"),
+        (
+            ["trigger", "prize-pool", "--stage", " "],
+            "--stage: expected a small letter, then up to",
+        ),
         (["trigger", "prize-pool", "--reason", ""], "--reason: empty; say why, or leave it out"),
         (["trigger", "prize-pool", "--reason", "a\nb"], "--reason: 'a\\nb' has characters that do not print"),
         (["trigger", "prize-pool", "--accept-orphans"], "--accept-orphans: of cleanup alone, not of prize-pool"),

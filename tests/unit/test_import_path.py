@@ -58,8 +58,8 @@ def test_a_command_loads_nothing_that_it_does_not_use(arguments: list[str], unus
 @pytest.mark.parametrize(
     ("arguments", "most"),
     [
-        (["--help"], 24),
-        (["history", "--help"], 24),
+        (["--help"], 25),
+        (["history", "--help"], 25),
         (["history", "--stage", "demo"], 36),
         (["stats", "--stage", "demo"], 39),
     ],
