@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.options import JOB_NAMES, AnyJob, Json, Target, with_target
-from infra.cli.terminal import err, out, print_json, print_lines, print_note, printable
+from infra.cli.terminal import err, is_piped, out, print_json, print_lines, print_note, printable
 from shared.domain.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def show_dead_letters(job: AnyJob = None, *, as_json: Json = False, target: Targ
     elif found:
         from infra.cli.status_tables import dead_letters_table
 
-        out.print(dead_letters_table(found))
+        out.print(dead_letters_table(found, between=" " if is_piped() else "\n"))
     else:
         print_lines(_none(target.deployment(), jobs))
 

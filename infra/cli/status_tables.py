@@ -10,6 +10,8 @@ from rich.text import Text
 
 from infra.cli.tables import MINUTE, STYLES, table_of
 from infra.cli.terminal import printable
+from shared.domain.run import RunStatus
+from shared.domain.tick import Trigger
 from shared.runs.record import RunRecord
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from infra.deployed.pools import OpenPools
     from shared.operations.status import JobStatus, Status
 
+UNDONE = (RunStatus.PARTIAL, RunStatus.INCOMPLETE, RunStatus.FAILED, RunStatus.ABANDONED)
 SHORT_ID = 8  # characters of the id of a message: enough to be the only one
 LONGEST_TIME = len("2026-01-12T00:00:00Z")  # what is no time is cut: dead-letters show has all of it
 
@@ -93,20 +96,27 @@ def _trouble(job: "JobStatus", *, stack: str) -> Text:
         lines.append(f"silent for {_age(job.silence)}" if job.silence else "never succeeded")
     if job.dead_letters:
         lines.append(f"{job.dead_letters} dead letter{'s' if job.dead_letters > 1 else ''}")
+    if job.last_run and job.last_run.trigger == Trigger.MANUAL and job.last_run.status in UNDONE:
+        lines.append(f"a run by hand {job.last_run.status}")  # which no platform retries
     lines += [f"alarm {name.removeprefix(f'{stack}-{job.job}-')}" for name in job.alarms]
     return Text("\n".join(lines) or "nothing", style="red" if lines else "green")
 
 
-def dead_letters_table(dead_letters: Sequence["DeadLetter"]) -> Table:
-    """Which event each is, why it is there, and whether it can be sent again."""
+def dead_letters_table(dead_letters: Sequence["DeadLetter"], *, between: str = "\n") -> Table:
+    """Which event each is, why it is there, and whether it can be sent again.
+
+    Args:
+        dead_letters: of any jobs.
+        between: what parts the values of one cell: a space makes a line of each dead letter.
+    """
     whole = ("id", "job", "for, queued (UTC)")
     table = table_of(*whole, "why", whole=whole)
-    table.show_lines = len(dead_letters) > 1
+    table.show_lines = len(dead_letters) > 1 and between == "\n"
     for found in dead_letters:
         why = Text(printable(found.reason))
         if found.malformed:
-            why.append(f"\nmalformed: {printable(found.malformed)}", style="red")
-        times = f"{printable(found.time or 'no time')[:LONGEST_TIME]}\n{found.sent_at:{MINUTE}}"
+            why.append(f"{between}malformed: {printable(found.malformed)}", style="red")
+        times = f"{printable(found.time or 'no time')[:LONGEST_TIME]}{between}{found.sent_at:{MINUTE}}"
         table.add_row(found.id[:SHORT_ID], found.job, times, why)
     return table
 

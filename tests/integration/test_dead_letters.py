@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.testing import Result
 
 from infra.cli.status_tables import dead_letters_table
+from infra.cli.terminal import UNFOLDED
 from infra.deployed import dead_letters
 from infra.deployed.dead_letters import DeadLetter, discard, find_dead_letter, read_dead_letter
 from shared.domain.errors import ArcadeJobsError, BadInputError
@@ -271,6 +272,16 @@ def test_what_another_command_holds_is_not_taken_for_nothing(stage: FakeStage, c
     client("sqs").receive_message(QueueUrl=stage.queue(), VisibilityTimeout=60)
     said = "no dead letters in sight; another command holds 1, for up to 60 s\n"
     assert command("dead-letters", "list").stdout == command("dead-letters", "redrive", JOB).stdout == said
+
+
+def test_a_piped_list_has_a_line_for_each(stage: FakeStage) -> None:
+    stage.add_dead_letter(envelope(scheduled_event(SLOT)))
+    stage.add_dead_letter("{")
+    found = stage.dead_letters()
+    console = Console(width=UNFOLDED, record=True, file=StringIO())
+    console.print(dead_letters_table(found, between=" "))
+    _, _, *lines = (line for line in console.export_text().splitlines() if line.strip())
+    assert [line.split()[0] for line in lines] == [each.id[:8] for each in found]
 
 
 def test_the_table_is_whole_at_80_columns(stage: FakeStage) -> None:

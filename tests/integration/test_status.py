@@ -23,6 +23,7 @@ from infra.deployed.pools import OpenPools
 from infra.jobs import JOBS
 from shared.domain.errors import BadInputError, NotReachableError
 from shared.domain.run import RunStatus
+from shared.domain.tick import Trigger
 from shared.operations import status as status_module
 from shared.operations.schedule import Schedule, SilenceAlarm, State, pause
 from shared.operations.status import Status, job_status, read_status
@@ -189,6 +190,18 @@ def test_the_next_fire_follows_the_clocks_of_the_zone(stage: FakeStage) -> None:
     summer = read_status(stage.deployment, ["cleanup"], now=datetime(2026, 7, 1, 12, tzinfo=UTC)).jobs[0]
     assert summer.next_fire == datetime(2026, 7, 2, 2, tzinfo=UTC)
     assert "Europe/London, in 14 h" in drawn(Status(jobs=[summer], alarms=[], dashboard="d"))
+
+
+@pytest.mark.parametrize(
+    ("trigger", "needs_you"),
+    [(Trigger.MANUAL, "a run by hand partial"), (Trigger.SCHEDULED, "nothing")],
+)
+def test_a_run_that_nothing_retries_needs_a_person(trigger: Trigger, needs_you: str) -> None:
+    partial = replace(run(status=RunStatus.PARTIAL, ago=timedelta(hours=1)), trigger=str(trigger))
+    shown = drawn(
+        Status(jobs=[status_of([partial, run("prize-pool:a", ago=timedelta(hours=2))])], alarms=[], dashboard="d")
+    )
+    assert needs_you in shown
 
 
 def text_of(shown: Any, *, width: int = 80) -> str:
