@@ -73,7 +73,7 @@ unit: $(VENV)/.dev  ## the unit tests: seconds, nothing started
 
 # Coverage is that of the tests that `TRACED` names (tests/conftest.py); with ARGS, nothing is measured.
 test: setup check  ## check, then the whole test suite with its coverage
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(or $(ARGS),--cov --cov-report=term)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup $(or $(ARGS),--cov --cov-report=term)
 
 soak: setup  ## the long races, which the default suite leaves out
 	@$(BIN)/python -m pytest -m soak -s $(ARGS)

@@ -182,7 +182,7 @@ class ArcadeMachine(PlatformSteps):
 @pytest.mark.parametrize(
     ("examples", "steps"),
     [
-        pytest.param(25, 50, marks=pytest.mark.timeout(900)),
+        pytest.param(18, 50, marks=pytest.mark.timeout(900)),
         pytest.param(2_000, 60, marks=[pytest.mark.soak, pytest.mark.timeout(0)]),
     ],
 )

@@ -96,7 +96,7 @@ def test_the_command_knows_its_name():
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """What the steps touch, and what they must not have to touch."""
-    for folder in ("events", "functions", "infra", "shared", "tests"):
+    for folder in ("docs", "events", "functions", "infra", "shared", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("cdk.json", "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path)

@@ -49,8 +49,7 @@ def test_an_upgrade_leaves_no_setting_in_the_pool(server: postgres.Server, templ
         with engine.connect() as connection:
             settings = "current_setting('search_path'), current_setting('lock_timeout'), current_setting('TimeZone')"
             assert connection.exec_driver_sql(f"SELECT {settings}").one() == ('"$user", public', "0", "UTC")
-            here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            locks = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {here}"
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
             assert connection.scalar(text(locks)) == 0
 
 
